@@ -1,0 +1,202 @@
+"""UMAP layouts from the shared neighbour graph, with PCA initialisation.
+
+The optimiser is umap-learn's own kernel (McInnes et al. 2018, umap/layouts.py). Two things around
+it differ, for speed at a fixed seed:
+
+- The fuzzy set is computed with NumPy; umap-learn compiles that for seconds.
+- Within an epoch every point moves against where the *others* stood at its start. No result then
+  depends on which thread comes first, so all cores work and the same seed still gives the same
+  bytes; umap-learn falls back to one core when it is given a seed. As each edge moves one end
+  instead of both, half the negative samples keep attraction and repulsion in proportion.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from projector_export.analysis.neighbors import NeighborGraph
+from projector_export.points import Points
+
+NEGATIVE_SAMPLES = 2.5
+_SMALL = 10_000  # umap-learn's own rule: 500 epochs up to here, 200 above
+_MIN_SCALE = 1e-3
+_TOLERANCE = 1e-5
+
+
+def add_layout(
+    points: Points,
+    graph: NeighborGraph,
+    start: np.ndarray,
+    *,
+    n_dims: int,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    seed: int = 0,
+) -> Points:
+    """Add the columns `umap{n_dims}d_x`, `_y` (and `_z`).
+
+    Args:
+        points: N points.
+        graph: their neighbours; the first n_neighbors - 1 are used (umap-learn counts the point
+            itself).
+        start: (N, >= n_dims) principal components of the vectors.
+        n_dims: 2 or 3.
+        n_neighbors: as in umap-learn; lowered to what the graph has.
+        min_dist: as in umap-learn.
+        seed: of the noise on the start and of the negative samples.
+    """
+    layout = compute_umap(
+        graph, start, n_dims=n_dims, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed
+    )
+    names = [f"umap{n_dims}d_{axis}" for axis in "xyz"[:n_dims]]
+    return points.with_columns(pl.DataFrame(layout, schema=names))
+
+
+def compute_umap(
+    graph: NeighborGraph,
+    start: np.ndarray,
+    *,
+    n_dims: int,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return (N, n_dims) float32 UMAP coordinates; arguments as in `add_layout`."""
+    n = len(graph.indices)
+    k = min(n_neighbors - 1, graph.k)
+    n_epochs = 500 if n <= _SMALL else 200
+    weights = fuzzy_set(graph.indices[:, :k], graph.metric_distances()[:, :k])
+    weights.data[weights.data < weights.data.max() / n_epochs] = 0
+    weights.eliminate_zeros()
+    rng = np.random.RandomState(seed)
+    layout = _scale_start(start[:, :n_dims], rng)
+    if layout.shape[1] < n_dims:  # fewer vector dimensions than axes
+        missing = n_dims - layout.shape[1]
+        layout = np.hstack([layout, _scale_start(np.zeros((n, missing)), rng)])
+    heads = np.repeat(np.arange(n, dtype=np.int32), np.diff(weights.indptr))
+    _optimize(layout, heads, weights.indices, weights.data, n_epochs, min_dist, rng)
+    return layout
+
+
+def load_umap() -> None:
+    """Import umap-learn and load its kernel: seconds that can pass beside other work."""
+    _kernel()
+
+
+def fuzzy_set(indices: np.ndarray, distances: np.ndarray) -> Any:
+    """Return umap-learn's fuzzy simplicial set as an (N, N) symmetric float32 CSR matrix.
+
+    Args:
+        indices: (N, k) neighbours of each point, nearest first, without itself.
+        distances: (N, k) their distances in the metric.
+    """
+    from scipy.sparse import csr_array
+
+    n, k = indices.shape
+    distances = distances.astype(np.float32, copy=False)
+    rho = np.where(distances > 0, distances, np.inf).min(axis=1)
+    rho[~np.isfinite(rho)] = 0
+    excess = np.maximum(distances - rho[:, None], 0)
+    sigma = _smooth_sigma(excess, np.log2(k + 1))
+    # umap-learn's averages count the point itself at distance 0.
+    floor = np.where(rho > 0, distances.sum(axis=1) / (k + 1), distances.sum() / (n * (k + 1)))
+    sigma = np.maximum(sigma, _MIN_SCALE * floor)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        strengths = np.exp(-excess / sigma[:, None])
+    strengths[excess == 0] = 1
+    indptr = np.arange(0, n * k + 1, k, dtype=np.int32)
+    directed = csr_array((strengths.ravel(), indices.ravel(), indptr), shape=(n, n))
+    transposed = directed.T.tocsr()
+    union = (directed + transposed - directed.multiply(transposed)).tocsr()
+    union.sort_indices()
+    union.data = union.data.astype(np.float32, copy=False)
+    return union
+
+
+def _smooth_sigma(excess: np.ndarray, target: float) -> np.ndarray:
+    """Bisect, for all rows at once, the bandwidths whose memberships add up to `target`."""
+    n = len(excess)
+    low, high, sigma = np.zeros(n), np.full(n, np.inf), np.ones(n)
+    active = np.arange(n)
+    for _ in range(64):
+        mid = sigma[active]
+        total = np.exp(-excess[active] / mid[:, None]).sum(axis=1)
+        active_still = np.abs(total - target) >= _TOLERANCE
+        if not active_still.any():
+            break
+        active, mid, over = active[active_still], mid[active_still], total[active_still] > target
+        high[active[over]] = mid[over]
+        low[active[~over]] = mid[~over]
+        unbounded = np.isinf(high[active])
+        sigma[active] = np.where(unbounded, mid * 2, (low[active] + high[active]) / 2)
+    return sigma
+
+
+def _scale_start(start: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Scale to a largest coordinate of 10, with umap-learn's small noise, then axes to 0..10."""
+    peak = np.abs(start).max()
+    scaled = start * (10 / peak) if peak > 0 else start
+    noisy = scaled + rng.normal(scale=1e-4, size=start.shape)
+    low, high = noisy.min(axis=0), noisy.max(axis=0)
+    return np.ascontiguousarray(10 * (noisy - low) / (high - low), dtype=np.float32)
+
+
+def _optimize(
+    layout: np.ndarray,
+    heads: np.ndarray,
+    tails: np.ndarray,
+    weights: np.ndarray,
+    n_epochs: int,
+    min_dist: float,
+    rng: np.random.RandomState,
+) -> None:
+    """Move `layout` in place; edges are sorted by head."""
+    from umap.umap_ import find_ab_params
+
+    kernel = _kernel()
+    a, b = find_ab_params(1.0, min_dist)
+    n, n_dims = layout.shape
+    every = weights.max() / weights.astype(np.float64)  # epochs from one sample of an edge to next
+    every_negative = every / NEGATIVE_SAMPLES
+    next_sample, next_negative = every.copy(), every_negative.copy()
+    states = np.tile(rng.randint(-(2**31) + 1, 2**31 - 1, 3).astype(np.int64), (n, 1))
+    states += layout[:, :1].astype(np.float64).view(np.int64)
+    unused = np.zeros(1, dtype=np.float32)  # densMAP's arguments
+    n_threads = os.cpu_count() or 1
+    cuts = np.searchsorted(heads, np.linspace(0, n, n_threads + 1).astype(np.int32))
+    parts = [slice(*cut) for cut in zip(cuts[:-1], cuts[1:], strict=True)]
+    others = np.empty_like(layout)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        for epoch in range(n_epochs):
+            others[:] = layout
+            alpha = 1.0 - max(epoch - 1, 0) / n_epochs
+
+            def move(part: slice, epoch: int = epoch, alpha: float = alpha) -> None:
+                kernel(
+                    layout, others, heads[part], tails[part], n, every[part], a, b, states,
+                    1.0, n_dims, False, alpha, every_negative[part], next_negative[part],
+                    next_sample[part], epoch, False, unused, unused, 0, 0, 0, 0, unused, unused, 0,
+                )  # fmt: skip
+
+            list(pool.map(move, parts))
+
+
+@cache
+def _kernel() -> Callable[..., None]:
+    """umap-learn's kernel for one epoch, compiled to release the GIL and kept on disk."""
+    import numba
+    from umap import layouts
+
+    function: Callable[..., None] = numba.njit(
+        layouts._optimize_layout_euclidean_single_epoch, fastmath=True, nogil=True, cache=True
+    )
+    return function
+

@@ -1,0 +1,157 @@
+"""The two values that flow through the pipe: `Items` before encoding, `Points` after it.
+
+Row i of every member describes item i, and every stage returns a new value for which that still
+holds. The checks that keep it so live here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from projector_export.errors import DataError
+
+LABEL = "label"
+
+
+@dataclass(frozen=True)
+class Items:
+    """N things to encode.
+
+    Attributes:
+        paths: N image files.
+        columns: N rows; has a `label` column.
+        name: what the embedding is called.
+    """
+
+    paths: tuple[Path, ...]
+    columns: pl.DataFrame
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_rows(self.columns, len(self.paths), "paths", self.name)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """N vectors and all that is known about each of them.
+
+    Attributes:
+        vectors: (N, D) float32, C-contiguous, finite; N >= 2, D >= 2 (TensorBoard shows no less).
+        columns: N rows; its first column is `label`, which is added (`row 0`, ...) when missing.
+        name: what the embedding is called.
+        thumbnails: (N, T, T, 4) uint8 RGBA, or None.
+        origin: facts for the manifest from the stages so far (source, encoder, skipped inputs).
+
+    Raises:
+        DataError: a shape, a dtype or a value is not as above.
+    """
+
+    vectors: np.ndarray
+    columns: pl.DataFrame = field(default_factory=pl.DataFrame)
+    name: str = "vectors"
+    thumbnails: np.ndarray | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        vectors = as_vectors(self.vectors, where=self.name)
+        columns = self.columns
+        if columns.width == 0:
+            columns = pl.DataFrame({LABEL: [f"row {i}" for i in range(len(vectors))]})
+        _check_rows(columns, len(vectors), "vectors", self.name)
+        if LABEL not in columns.columns:
+            labels = pl.Series(LABEL, [f"row {i}" for i in range(len(vectors))])
+            columns = columns.select(labels, pl.all())
+        elif columns.columns[0] != LABEL:
+            columns = columns.select(LABEL, pl.exclude(LABEL))
+        object.__setattr__(self, "vectors", vectors)
+        object.__setattr__(self, "columns", columns)
+        if self.thumbnails is not None:
+            _check_thumbnails(self.thumbnails, len(vectors), self.name)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def with_columns(self, columns: pl.DataFrame) -> Points:
+        """Return new points with these N-row columns added; one of the same name is replaced."""
+        _check_rows(columns, len(self), "vectors", self.name)
+        return replace(self, columns=self.columns.with_columns(columns.get_columns()))
+
+    def take(self, rows: np.ndarray) -> Points:
+        """Return new points with just these row numbers, in that order."""
+        thumbnails = None if self.thumbnails is None else self.thumbnails[rows]
+        return replace(
+            self, vectors=self.vectors[rows], columns=self.columns[rows], thumbnails=thumbnails
+        )
+
+
+def as_vectors(values: np.ndarray, *, where: str, min_rows: int = 2) -> np.ndarray:
+    """Return `values` as (N, D) float32, C-contiguous and finite, copying only when needed.
+
+    Args:
+        values: 2-D array of any integer, boolean or real floating dtype.
+        where: named in the error, usually a file.
+        min_rows: the fewest rows accepted.
+
+    Raises:
+        DataError: not 2-D, too small, not numeric, or not finite.
+    """
+    values = np.asanyarray(values)
+    if values.ndim != 2:
+        raise DataError(
+            f"{where} holds an array of shape {values.shape}; expected 2 dimensions "
+            "(rows, columns): give one row a vector"
+        )
+    if values.dtype.kind not in "fiub":
+        raise DataError(
+            f"{where} holds values of type {values.dtype}; expected real numbers "
+            "(float16/32/64 or integers): convert them first"
+        )
+    rows, dims = values.shape
+    if rows < min_rows or dims < 2:
+        raise DataError(
+            f"{where} holds {rows} vectors of {dims} values; the projector needs at least "
+            f"{min_rows} vectors of 2 values: give it more"
+        )
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(values, dtype=np.float32)
+    # A sum is finite only if all its terms are; it needs no (N, D) mask. Overflow of finite
+    # terms falls through to the exact check.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(vectors.sum(axis=1)))
+    for row in suspects:
+        bad = np.flatnonzero(~np.isfinite(vectors[row]))
+        if len(bad):
+            got = values[row, bad[0]]
+            raise DataError(
+                f"{where} has {got} in row {row}, column {bad[0]}; expected numbers that are "
+                "finite in float32: drop or repair the row"
+            )
+    return vectors
+
+
+def _check_rows(columns: pl.DataFrame, n: int, what: str, where: str) -> None:
+    if columns.height != n:
+        raise DataError(
+            f"{where} has {n} {what} but its columns have {columns.height} rows; "
+            "give one row of columns for each"
+        )
+
+
+def _check_thumbnails(thumbnails: np.ndarray, n: int, where: str) -> None:
+    shape = thumbnails.shape
+    if thumbnails.dtype != np.uint8 or len(shape) != 4 or shape[0] != n or shape[3] != 4:
+        raise DataError(
+            f"{where} has thumbnails of shape {shape} and type {thumbnails.dtype}; expected "
+            f"({n}, T, T, 4) of uint8 (RGBA), one a vector"
+        )
+    if shape[1] != shape[2]:
+        raise DataError(f"{where} has thumbnails of {shape[1]} x {shape[2]} px; expected squares")

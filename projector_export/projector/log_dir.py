@@ -1,0 +1,278 @@
+"""The only module that touches an export on disk.
+
+An export is written whole into a hidden folder of the run and read back there; then it is moved
+into place. The config, replaced atomically, decides at every moment which whole export is seen:
+
+    new name    move the folder, then replace the config
+    same name   replace the config to point into the hidden folder, replace the old files one by
+                one (hard links, else copies), replace the config to point at them
+
+so that a kill at any point leaves the old export, the new one, or (for a new name) none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from projector_export.errors import NameTakenError, OptionError, OutputError
+from projector_export.projector.config import Embedding, merge_config, tensor_paths
+from projector_export.limits import CONFIG_NAME, FORBIDDEN_IN_NAMES
+
+MANIFEST = "manifest.json"
+_STAGING = ".staging-"
+_LOCK = ".projector_export.lock"
+_ALIVE = "alive.lock"
+_OWNER = "projector_export"
+
+
+def check_name(name: str) -> None:
+    """Raise OptionError unless `name` can be a tensor's and a folder's name."""
+    bad = sorted({c for c in name if c in FORBIDDEN_IN_NAMES or not c.isprintable()})
+    if not name or name.startswith(".") or name != name.strip() or bad:
+        why = f"it contains {' '.join(map(repr, bad))}" if bad else "it is empty, hidden or padded"
+        raise OptionError(
+            f"name is {name!r}: {why}; TensorBoard puts it into addresses and it names a folder: "
+            "choose letters, digits, - and _"
+        )
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as a name that `check_name` accepts."""
+    kept = "".join("_" if c in FORBIDDEN_IN_NAMES or not c.isprintable() else c for c in text)
+    return kept.strip().lstrip(".").strip() or "embedding"
+
+
+def check_output(out: Path, name: str, *, force: bool) -> None:
+    """Raise unless an embedding of that name can be written to `out`; changes nothing.
+
+    Raises:
+        OptionError: the name cannot be used.
+        OutputError: `out` is not a directory, cannot be written or cannot be a run.
+        NameTakenError: the run has that embedding and `force` is off.
+        DataError: the run's config cannot be read.
+    """
+    check_name(name)
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; expected a directory to write to: choose another OUT")
+    bad = sorted({c for c in out.resolve().name if c in "&#+%"})
+    if bad:
+        raise OutputError(
+            f"{out} has {' '.join(bad)} in its name, which TensorBoard cannot open as a run: "
+            "choose another OUT"
+        )
+    parent = next(p for p in (out, *out.resolve().parents) if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{parent} cannot be written to; choose another OUT")
+    known = tensor_paths(_read_config(out), where=str(out / CONFIG_NAME))
+    target = out / name
+    if target.exists() and not _is_ours(target):
+        raise NameTakenError(
+            f"{target} exists and is not an export; choose another --name or move it away"
+        )
+    if name in known and not force:
+        raise NameTakenError(
+            f"{out} already has an embedding named {name!r}; "
+            "give --force to replace it or --name for another one"
+        )
+
+
+class Staging:
+    """A hidden folder that becomes an export with `commit`, or vanishes.
+
+    Use as a context manager. `write` may be called from several threads.
+
+    Attributes:
+        run: the hidden folder, shaped like a run of its own.
+        hashes: SHA-256 of each file written so far.
+    """
+
+    def __init__(self, out: Path, name: str) -> None:
+        self.out, self.name = out, name
+        self.hashes: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        from filelock import FileLock
+
+        self._made = [p for p in (self.out, *self.out.parents) if not p.exists()]
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(self.out)
+            self.run = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.out))
+        except OSError as error:
+            raise OutputError(f"{self.out} cannot be written to ({error.strerror})") from error
+        self._alive = FileLock(self.run / _ALIVE)
+        self._alive.acquire()
+        self.folder = self.run / self.name
+        self.folder.mkdir()
+        self._mutex = threading.Lock()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._alive.release()
+        shutil.rmtree(self.run, ignore_errors=True)
+        if kind is not None:
+            for folder in self._made:
+                with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
+                    folder.rmdir()
+
+    def write(self, file: str, content: bytes | np.ndarray) -> None:
+        """Write one file of the export.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        try:
+            with open(self.folder / file, "wb") as stream:
+                stream.write(content)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {file} below {self.out} ({error.strerror}); nothing was changed"
+            ) from error
+        self.add(file)
+
+    def add(self, file: str) -> None:
+        """Note a file that was written into `folder` by other means."""
+        with open(self.folder / file, "rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        with self._mutex:
+            self.hashes[file] = digest
+
+    def write_manifest(self, facts: dict[str, object]) -> None:
+        """Write manifest.json: who made this, the facts, and a SHA-256 for every other file."""
+        files = dict(sorted(self.hashes.items()))
+        text = json.dumps(
+            {"made_by": _OWNER, **facts, "files": files}, ensure_ascii=False, indent=1
+        )
+        self.write(MANIFEST, text.encode("utf-8") + b"\n")
+
+    def write_config(self, embedding: Embedding) -> None:
+        """Make the hidden folder a run of its own, to be read back."""
+        text = merge_config("", embedding, where="")
+        (self.run / CONFIG_NAME).write_text(text, encoding="utf-8")
+
+    def commit(self, embedding: Embedding, *, force: bool) -> list[str]:
+        """Move the export into place and put it into the run's config.
+
+        Returns:
+            Warnings about other embeddings of the run.
+
+        Raises:
+            NameTakenError: another process has taken the name meanwhile.
+        """
+        from filelock import FileLock
+
+        with FileLock(self.out / _LOCK):
+            check_output(self.out, self.name, force=force)
+            _ensure_event_file(self.out)
+            target = self.out / self.name
+            if not target.exists():
+                self.folder.rename(target)
+            else:
+                staged = f"{self.run.name}/{self.name}"
+                if self.name in tensor_paths(_read_config(self.out), where=str(self.out)):
+                    self._point_config_at(embedding, staged)
+                _replace_files(self.folder, target)
+            self._point_config_at(embedding, self.name)
+            return _missing_tensors(self.out)
+
+    def _point_config_at(self, embedding: Embedding, folder: str) -> None:
+        moved = Embedding(
+            embedding.name, embedding.shape, folder, embedding.tensor, embedding.tile_px
+        )
+        path = self.out / CONFIG_NAME
+        text = merge_config(_read_config(self.out), moved, where=str(path))
+        fresh = self.run / "config.new"
+        with open(fresh, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(fresh, path)
+
+
+def _read_config(out: Path) -> str:
+    try:
+        return (out / CONFIG_NAME).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _is_ours(folder: Path) -> bool:
+    return _read_manifest(folder).get("made_by") == _OWNER
+
+
+def _read_manifest(folder: Path) -> dict[str, object]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _replace_files(fresh: Path, target: Path) -> None:
+    """Replace the old export's files by the fresh ones; files that are not ours stay."""
+    listed = _read_manifest(target).get("files")
+    old = set(listed) if isinstance(listed, dict) else set()
+    new = {path.name for path in fresh.iterdir()}
+    for path in sorted(fresh.iterdir()):
+        beside = target / f"{_STAGING}{path.name}"
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(path, beside)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, beside)
+        os.replace(beside, target / path.name)
+    for file in sorted(old - new):
+        if Path(file).name == file:
+            (target / file).unlink(missing_ok=True)
+
+
+def _remove_abandoned(out: Path) -> None:
+    """Remove the hidden folders of killed exports, except one that the config points into."""
+    from filelock import FileLock, Timeout
+
+    in_use = {Path(path).parts[0] for path in tensor_paths(_read_config(out), where=str(out)).values() if path}
+    for folder in out.glob(f"{_STAGING}*"):
+        if folder.name in in_use or not (folder / _ALIVE).exists():
+            continue
+        lock = FileLock(folder / _ALIVE, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ensure_event_file(out: Path) -> None:
+    """TensorBoard sees a directory as a run only when it has an event file."""
+    if any(out.glob("*tfevents*")):
+        return
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    EventFileWriter(str(out)).close()
+
+
+def _missing_tensors(out: Path) -> list[str]:
+    paths = tensor_paths(_read_config(out), where=str(out / CONFIG_NAME))
+    return [
+        f"{out / CONFIG_NAME} also lists {name!r}, whose tensor {path} is missing; "
+        "TensorBoard shows no projector until it is restored or its entry removed"
+        for name, path in paths.items()
+        if path and not (out / path).exists()
+    ]

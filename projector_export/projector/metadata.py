@@ -1,0 +1,104 @@
+"""metadata.tsv: tab-separated cells without quoting, exactly one line a point.
+
+The viewer splits on tabs and line feeds, skips blank lines (so that all later labels slip), turns
+text that looks like a number into one, and takes one column without a header (data-provider.ts,
+parseMetadata and analyzeMetadata). `points.parquet` keeps what is made safe here.
+"""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+
+EMPTY = "(empty)"
+"""Shown for an empty or missing text: an empty cell breaks the viewer's search."""
+
+TEXT_MARK = "\u2060"
+"""WORD JOINER, invisible: after a text that JavaScript would read as a number (007, 1e5, 0x10)."""
+
+# Control characters, and the separators that some readers take for line ends. U+2028/9 and U+0085
+# are line ends for Python's text readers; so are \v and \f, which are control characters.
+_UNSAFE = r"[\p{Cc}\u{2028}\u{2029}]+"
+# JavaScript's Number(text): optional white space around a decimal, hexadecimal, octal or binary
+# literal or Infinity.
+_NUMBER = (
+    r"^\s*(?:[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)\s*$"
+)
+_DECIMALS = 6
+
+
+def render_metadata(columns: pl.DataFrame) -> bytes:
+    """Return metadata.tsv for N rows of columns.
+
+    Args:
+        columns: N rows. Numbers and booleans keep their values (floats to 6 significant digits or
+            more; nan and infinity become empty cells, since their text would make the whole
+            column text); everything else is shown as text on one line.
+
+    Returns:
+        UTF-8; N lines, and a header line before them when there are two columns or more.
+    """
+    names = _column_names(columns.columns)
+    cells = pl.DataFrame(
+        [_render_column(columns[old]).alias(new) for old, new in zip(columns.columns, names)]
+    )
+    blank = cells.select(pl.all_horizontal(pl.all().str.strip_chars() == "")).to_series()
+    first = cells.to_series(0)
+    cells = cells.with_columns(
+        pl.select(pl.when(blank).then(pl.lit(EMPTY)).otherwise(first)).to_series().alias(names[0])
+    )
+    buffer = io.BytesIO()
+    cells.write_csv(
+        buffer, separator="\t", include_header=cells.width > 1, quote_style="never"
+    )
+    return buffer.getvalue()
+
+
+def one_line(text: pl.Expr) -> pl.Expr:
+    """Return the texts with every control character and line separator replaced by a space."""
+    return text.str.replace_all(_UNSAFE, " ").str.strip_chars()
+
+
+def _render_column(values: pl.Series) -> pl.Series:
+    dtype = values.dtype
+    if dtype.is_integer():
+        return values.cast(pl.String).fill_null("")
+    if dtype.is_float() or dtype.is_decimal():
+        numbers = values.cast(pl.Float64)
+        finite = numbers.is_finite().fill_null(value=False)
+        shown = numbers.round_sig_figs(_DECIMALS + 1).cast(pl.String)
+        return pl.select(pl.when(finite).then(shown).otherwise(pl.lit(""))).to_series()
+    frame = pl.DataFrame({"text": as_text(values)})
+    text = one_line(pl.col("text"))
+    return frame.select(
+        pl.when(text == "")
+        .then(pl.lit(EMPTY))
+        .when(text.str.contains(_NUMBER))
+        .then(text + TEXT_MARK)
+        .otherwise(text)
+    ).to_series()
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """Return a column of any type as text, missing values as empty text."""
+    if values.dtype == pl.Object or values.dtype.is_nested() or values.dtype == pl.Binary:
+        texts = ["" if value is None else str(value) for value in values.to_list()]
+        return pl.Series(values.name, texts, dtype=pl.String)
+    return values.cast(pl.String).fill_null("")
+
+
+def _column_names(names: list[str]) -> list[str]:
+    """Return the names on one line and unique."""
+    clean = pl.DataFrame({"name": names}).select(one_line(pl.col("name"))).to_series().to_list()
+    taken: set[str] = set()
+    for i, name in enumerate(clean):
+        candidate = base = name or "column"
+        number = 2
+        while candidate in taken:
+            candidate = f"{base}_{number}"
+            number += 1
+        taken.add(candidate)
+        clean[i] = candidate
+    return clean

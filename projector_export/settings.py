@@ -1,0 +1,80 @@
+"""What can be set on every export, with its defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from projector_export.errors import OptionError
+from projector_export.limits import MAX_POINTS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of analysis and output.
+
+    Attributes:
+        metric: of all analyses.
+        clusters: number of K-Means clusters, "auto", or None for none.
+        umap_dims: layouts to compute, of 2 and 3.
+        umap_neighbors: as in umap-learn, 2 or more.
+        umap_min_dist: as in umap-learn, 0 to 1.
+        anomalies: whether to add the anomaly columns.
+        reference_quantile: share of the known-normal items that pass as normal.
+        duplicate_angle_deg: points at most this far apart are near-duplicates.
+        max_points: rows that the browser gets; the viewer itself takes no more than 100,000.
+        view_dims: columns that the browser gets: "auto", "all" or a number.
+        tensor_format: "bytes" (raw float32) or "tsv".
+        seed: same input, settings and versions give the same bytes.
+        force: replace an embedding of the same name.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    clusters: int | Literal["auto"] | None = "auto"
+    umap_dims: tuple[int, ...] = (2, 3)
+    umap_neighbors: int = 15
+    umap_min_dist: float = 0.1
+    anomalies: bool = True
+    reference_quantile: float = 0.99
+    duplicate_angle_deg: float = 3.0
+    max_points: int = MAX_POINTS
+    view_dims: int | Literal["auto", "all"] = "auto"
+    tensor_format: Literal["bytes", "tsv"] = "bytes"
+    seed: int = 0
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.metric in ("cosine", "euclidean"), "metric", self.metric, "cosine or euclidean")
+        clusters = self.clusters
+        _check(
+            clusters in ("auto", None) or isinstance(clusters, int) and clusters >= 1,
+            "clusters", clusters, "auto, none or a number from 1",
+        )  # fmt: skip
+        _check(set(self.umap_dims) <= {2, 3}, "umap_dims", self.umap_dims, "2, 3, both or none")
+        _check(self.umap_neighbors >= 2, "umap_neighbors", self.umap_neighbors, "2 or more")
+        _check(0 <= self.umap_min_dist <= 1, "umap_min_dist", self.umap_min_dist, "0 to 1")
+        _check(
+            0 < self.reference_quantile <= 1,
+            "reference_quantile", self.reference_quantile, "above 0, up to 1",
+        )  # fmt: skip
+        _check(
+            0 <= self.duplicate_angle_deg < 90,
+            "duplicate_angle_deg", self.duplicate_angle_deg, "0 to 90 degrees",
+        )  # fmt: skip
+        _check(2 <= self.max_points <= MAX_POINTS, "max_points", self.max_points, "2 to 100000")
+        view_dims = self.view_dims
+        _check(
+            view_dims in ("auto", "all") or isinstance(view_dims, int) and view_dims >= 2,
+            "view_dims", view_dims, "auto, all or a number from 2",
+        )  # fmt: skip
+        _check(self.tensor_format in ("bytes", "tsv"), "tensor_format", self.tensor_format,
+               "bytes or tsv")  # fmt: skip
+        _check(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2147483647")
+
+
+def _check(fine: bool, option: str, got: object, expected: str) -> None:
+    if not fine:
+        raise OptionError(f"{option} is {got!r}; expected {expected}")

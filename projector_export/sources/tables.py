@@ -1,0 +1,100 @@
+"""Tables of people's own columns: csv, tsv, txt, jsonl, parquet.
+
+Text stays text: a csv column becomes numeric only when every cell is a plain number, so that
+`007` is not 7.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from projector_export.errors import DataError, InputNotFoundError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
+_INTEGER = r"^-?(0|[1-9]\d{0,17})$"
+_FLOAT = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$|^(?i:nan|[+-]?inf(inity)?)$"
+
+
+def read_table(path: str | Path, *, header: bool | None = None) -> pl.DataFrame:
+    """Read a table, row i of the file as row i of the frame.
+
+    csv and tsv have a header, except a tsv of one column, which TensorBoard reads without one;
+    txt is a line a row. Empty cells are empty text, or missing in a numeric column.
+
+    Args:
+        path: the file; its ending says the format.
+        header: whether csv and tsv have a header line; default as above.
+
+    Raises:
+        InputNotFoundError: no such file.
+        DataError: another ending, not UTF-8, or not a table.
+    """
+    path = check_file(path)
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            return pl.read_parquet(path)
+        if suffix == ".jsonl":
+            return pl.read_ndjson(path, infer_schema_length=None)
+        if suffix in (".csv", ".tsv"):
+            return _read_delimited(path, "\t" if suffix == ".tsv" else ",", header)
+        if suffix == ".txt":
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+            if lines and lines[-1] == "":
+                lines.pop()
+            return pl.DataFrame({"label": [line.rstrip("\r") for line in lines]})
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, OSError) as error:
+        reason = str(error).split("\n")[0]
+        hint = "; save it as UTF-8" if "utf" in reason.lower() else ""
+        raise DataError(f"{path} cannot be read as {suffix[1:]} ({reason}){hint}") from error
+    raise DataError(
+        f"{path} ends in {suffix!r}; expected a table: {' '.join(TABLE_SUFFIXES)}"
+    )
+
+
+def check_file(path: str | Path) -> Path:
+    """Return the path of an existing file.
+
+    Raises:
+        InputNotFoundError: nothing there.
+        DataError: a folder.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputNotFoundError(f"{path} does not exist; check the path")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a file")
+    return path
+
+
+def _read_delimited(path: Path, separator: str, header: bool | None) -> pl.DataFrame:
+    if header is None:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            header = separator != "\t" or "\t" in stream.readline()
+    table = pl.read_csv(
+        path,
+        separator=separator,
+        has_header=header,
+        infer_schema=False,
+        missing_utf8_is_empty_string=True,
+        quote_char=None if separator == "\t" else '"',
+        truncate_ragged_lines=False,
+    )
+    if not header:
+        if table.width == 1:
+            table = table.rename({table.columns[0]: "label"})
+        else:
+            table.columns = [str(i) for i in range(table.width)]
+    return table.select(_as_numbers(table[column]) for column in table.columns)
+
+
+def _as_numbers(texts: pl.Series) -> pl.Series:
+    filled = texts.filter(texts != "")
+    if len(filled) == 0:
+        return texts
+    for pattern, dtype in ((_INTEGER, pl.Int64), (_FLOAT, pl.Float64)):
+        if filled.str.contains(pattern).all():
+            return texts.set(texts == "", None).cast(dtype)
+    return texts
