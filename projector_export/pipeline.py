@@ -19,7 +19,7 @@ import polars as pl
 from projector_export.analysis.anomalies import add_anomalies
 from projector_export.analysis.clusters import Clusters, add_clusters, find_clusters
 from projector_export.analysis.duplicates import add_nearest
-from projector_export.analysis.layout import add_layout, load_umap
+from projector_export.analysis.layout import add_layout, compute_umap, load_umap
 from projector_export.analysis.neighbors import NeighborGraph, build_graph, prepare_vectors
 from projector_export.analysis.principal import Components, fit_components, measure_recall
 from projector_export.analysis.thinning import choose_rows
@@ -178,9 +178,13 @@ def export_points(
             components = fit_components(prepared, max(3, view_dims or 0), seed=settings.seed)
     with ThreadPoolExecutor(1) as pool:
         beside = pool.submit(_analyse, points, prepared, graph, settings, normal, clock)
-        layouts = _add_layouts(points, prepared, graph, components, settings, clock)
+        layouts = [
+            _lay_out(prepared, graph, components, n_dims, settings, clock)
+            for n_dims in sorted(set(settings.umap_dims), reverse=True)
+        ]
         points, clusters = beside.result()
-    points = points.with_columns(layouts.columns.select(_layout_columns(layouts.columns)))
+    for layout in layouts:
+        points = add_layout(points, layout)
 
     rows = choose_rows(points.columns, settings.max_points, seed=settings.seed)
     shown = points if len(rows) == len(points) else points.take(rows)
@@ -235,26 +239,23 @@ def _analyse(
     return points, clusters
 
 
-def _add_layouts(
-    points: Points,
+def _lay_out(
     prepared: np.ndarray,
     graph: NeighborGraph,
     components: Components,
+    n_dims: int,
     settings: Settings,
     clock: _Clock,
-) -> Points:
-    for n_dims in sorted(set(settings.umap_dims), reverse=True):
-        with clock.stage(f"UMAP {n_dims}-D"):
-            points = add_layout(
-                points,
-                graph,
-                components.project(prepared, n_dims),
-                n_dims=n_dims,
-                n_neighbors=settings.umap_neighbors,
-                min_dist=settings.umap_min_dist,
-                seed=settings.seed,
-            )
-    return points
+) -> np.ndarray:
+    with clock.stage(f"UMAP {n_dims}-D"):
+        return compute_umap(
+            graph,
+            components.project(prepared, n_dims),
+            n_dims=n_dims,
+            n_neighbors=settings.umap_neighbors,
+            min_dist=settings.umap_min_dist,
+            seed=settings.seed,
+        )
 
 
 def _write(
@@ -375,10 +376,6 @@ def _rename_clashes(points: Points) -> tuple[Points, list[str]]:
         raise DataError(f"columns {sorted(taken)} stand in the way of renaming {clashes}")
     warning = f"columns with reserved names were renamed: {', '.join(renamed.values())}"
     return replace(points, columns=points.columns.rename(renamed)), [warning]
-
-
-def _layout_columns(columns: pl.DataFrame) -> list[str]:
-    return [c for c in columns.columns if c.startswith(("umap3d_", "umap2d_"))]
 
 
 @contextmanager

@@ -30,31 +30,9 @@ _MIN_SCALE = 1e-3
 _TOLERANCE = 1e-5
 
 
-def add_layout(
-    points: Points,
-    graph: NeighborGraph,
-    start: np.ndarray,
-    *,
-    n_dims: int,
-    n_neighbors: int = 15,
-    min_dist: float = 0.1,
-    seed: int = 0,
-) -> Points:
-    """Add the columns `umap{n_dims}d_x`, `_y` (and `_z`).
-
-    Args:
-        points: N points.
-        graph: their neighbours; the first n_neighbors - 1 are used (umap-learn counts the point
-            itself).
-        start: (N, >= n_dims) principal components of the vectors.
-        n_dims: 2 or 3.
-        n_neighbors: as in umap-learn; lowered to what the graph has.
-        min_dist: as in umap-learn.
-        seed: of the noise on the start and of the negative samples.
-    """
-    layout = compute_umap(
-        graph, start, n_dims=n_dims, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed
-    )
+def add_layout(points: Points, layout: np.ndarray) -> Points:
+    """Add an (N, 2) layout as `umap2d_x`, `umap2d_y`, or an (N, 3) one as `umap3d_x`, ..."""
+    n_dims = layout.shape[1]
     names = [f"umap{n_dims}d_{axis}" for axis in "xyz"[:n_dims]]
     return points.with_columns(pl.DataFrame(layout, schema=names))
 
@@ -68,7 +46,18 @@ def compute_umap(
     min_dist: float = 0.1,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return (N, n_dims) float32 UMAP coordinates; arguments as in `add_layout`."""
+    """Return (N, n_dims) float32 UMAP coordinates.
+
+    Args:
+        graph: the points' neighbours; the first n_neighbors - 1 are used (umap-learn counts the
+            point itself).
+        start: (N, n_dims or more) principal components of the vectors; missing axes start as
+            noise.
+        n_dims: 2 or 3.
+        n_neighbors: as in umap-learn; lowered to what the graph has.
+        min_dist: as in umap-learn.
+        seed: of the noise on the start and of the negative samples.
+    """
     n = len(graph.indices)
     k = min(n_neighbors - 1, graph.k)
     n_epochs = 500 if n <= _SMALL else 200

@@ -19,7 +19,7 @@ def render_tensor_bytes(vectors: np.ndarray) -> np.ndarray:
     """Return the bytes of (N, D) float32 vectors as a (4 N D,) uint8 array.
 
     The lowest byte of the first number becomes 0xFF where the file would otherwise pass for text;
-    that moves the number by at most 3e-5 of itself. The input is never changed.
+    that moves the number by at most 3.1e-5 of itself. The input is never changed.
     """
     little = np.ascontiguousarray(vectors, dtype="<f4")
     raw = little.reshape(-1).view(np.uint8)

@@ -35,9 +35,9 @@ def read_table(path: str | Path, *, header: bool | None = None) -> pl.DataFrame:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         if suffix == ".jsonl":
-            return pl.read_ndjson(path, infer_schema_length=None)
+            return pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
         if suffix in (".csv", ".tsv"):
             return _read_delimited(path, "\t" if suffix == ".tsv" else ",", header)
         if suffix == ".txt":
@@ -78,10 +78,10 @@ def _read_delimited(path: Path, separator: str, header: bool | None) -> pl.DataF
         separator=separator,
         has_header=header,
         infer_schema=False,
-        missing_utf8_is_empty_string=True,
         quote_char=None if separator == "\t" else '"',
-        truncate_ragged_lines=False,
+        glob=False,
     )
+    table = table.fill_null("")
     if not header:
         if table.width == 1:
             table = table.rename({table.columns[0]: "label"})

@@ -135,9 +135,10 @@ def _split_table(
     if lists:
         key = _one_of(lists, "list columns", path)
         values = table[key]
-        inner = values.explode(empty_as_null=True, keep_nulls=True)
+        inner = values.explode()
         lengths = values.list.len() if isinstance(values.dtype, pl.List) else values.arr.len()
-        if lengths.null_count() or lengths.n_unique() != 1 or not inner.dtype.is_numeric():
+        uneven = lengths.null_count() > 0 or lengths.n_unique() != 1 or lengths[0] == 0
+        if uneven or not inner.dtype.is_numeric():
             raise DataError(
                 f"{path}, column {key!r}, holds lists of {lengths.min()} to {lengths.max()} "
                 f"values of type {inner.dtype}; expected lists of equally many numbers"

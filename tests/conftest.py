@@ -1,0 +1,32 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+def skip_unless_required(feature: str, reason: str) -> None:
+    """Skip, or fail where PROJECTOR_EXPORT_REQUIRE lists the feature (as on CI)."""
+    if feature in os.environ.get("PROJECTOR_EXPORT_REQUIRE", "").split(","):
+        pytest.fail(f"{feature} tests are required here, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium that renders WebGL in software."""
+    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    if path is None:
+        skip_unless_required("browser", "no Chromium is installed (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+    from viewer import CHROMIUM_FLAGS
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()

@@ -1,0 +1,153 @@
+"""The house's rules that only the syntax tree can prove."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import projector_export
+import pytest
+
+PACKAGE = Path(projector_export.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+BASE = {"errors", "limits", "points", "settings", "thumbnails"}
+STAGES = {"sources", "encoding", "analysis", "projector", "viewing", "models"}
+MAY_IMPORT = {
+    **{base: BASE for base in BASE},
+    **{stage: BASE | {stage} for stage in STAGES},
+    "encoding": BASE | {"encoding", "models"},  # models is data
+    "pipeline": BASE | STAGES,
+    "training": BASE | STAGES | {"pipeline", "training"},
+    "cli": BASE | STAGES | {"pipeline", "training"},
+    "__main__": {"cli"},
+}
+HEAVY = ["torch", "umap", "sklearn", "tensorboard", "numba", "faiss", "open_clip"]
+SPEAKING = {
+    "print", "exit", "quit", "sys.exit", "os._exit", "typer.echo", "typer.secho", "click.echo",
+    "SystemExit", "typer.Exit", "sys.stdout.write", "sys.stderr.write",
+}  # fmt: skip
+
+
+def imported_rooms(source: str) -> set[str]:
+    """Return the first part below the package of every import, at any depth of the code."""
+    rooms: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                rooms.add("(relative)")
+            elif node.module == "projector_export":
+                names = [f"projector_export.{alias.name}" for alias in node.names]
+            else:
+                names = [node.module or ""]
+        for name in names:
+            first, *rest = name.split(".")
+            if first == "projector_export":
+                rooms.add(rest[0] if rest else "(package)")
+    return rooms
+
+
+def speaking_calls(source: str) -> set[str]:
+    """Return which calls in the code print or exit."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return {ast.unparse(call) for call in calls} & SPEAKING
+
+
+def _room(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize(
+    ("source", "rooms"),
+    [
+        ("import projector_export.cli", {"cli"}),
+        ("import projector_export", {"(package)"}),
+        ("from projector_export import points", {"points"}),
+        ("def f():\n from projector_export.analysis.layout import x", {"analysis"}),
+        ("from ..points import Points", {"(relative)"}),
+        ("import numpy, projector_export.sources.tables as t", {"sources"}),
+        ("from os import path", set()),
+    ],
+)
+def test_the_import_finder_sees_every_way_to_import(source: str, rooms: set[str]) -> None:
+    """The rules below are proven only if no import escapes the finder."""
+    assert imported_rooms(source) == rooms
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_imports_point_one_way(file: Path) -> None:
+    """errors, limits, points, settings, thumbnails <- the stages, which never import each other
+    <- pipeline <- cli; encoding may import models, which is data.
+    """  # noqa: D205
+    room = _room(file)
+    if room == "__init__":
+        pytest.skip("the package's face names everything, lazily")
+    assert room in MAY_IMPORT, f"{room} is new: say in MAY_IMPORT what it may import"
+    assert imported_rooms(file.read_text(encoding="utf-8")) <= MAY_IMPORT[room]
+
+
+def test_every_room_of_the_rule_is_looked_at() -> None:
+    """A rule about files that are not found would prove nothing."""
+    rooms = {_room(file) for file in FILES}
+    assert rooms >= BASE | STAGES | {"pipeline", "cli", "__main__", "__init__"}
+
+
+@pytest.mark.parametrize(
+    ("source", "calls"),
+    [
+        ("print('a')", {"print"}),
+        ("import sys\nsys.exit(1)", {"sys.exit"}),
+        ("typer.echo('a')", {"typer.echo"}),
+        ("raise SystemExit(2)", {"SystemExit"}),
+        ("reprint('a'); self.print('a'); exits(1)", set()),
+    ],
+)
+def test_the_call_finder_sees_every_way_to_print(source: str, calls: set[str]) -> None:
+    """The rule below is proven only if no call escapes the finder."""
+    assert speaking_calls(source) == calls
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_only_the_command_line_prints_or_exits(file: Path) -> None:
+    """cli.py: the only file that prints or exits."""
+    calls = speaking_calls(file.read_text(encoding="utf-8"))
+    if file == PACKAGE / "cli.py":
+        assert {"typer.echo", "sys.exit"} <= calls
+    else:
+        assert calls == set()
+
+
+@pytest.mark.parametrize(
+    "module", ["projector_export", "projector_export.pipeline", "projector_export.cli"]
+)
+def test_importing_loads_nothing_heavy(module: str, tmp_path: Path) -> None:
+    """Importing the package loads none of torch, umap, sklearn, tensorboard, numba, faiss,
+    open_clip.
+    """  # noqa: D205
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    """`__init__.py`: the public names, sorted, nothing else."""
+    names = projector_export.__all__
+    assert names == sorted(set(names))
+    assert {"Items", "Points", "Settings", "export", "export_points", "read_vectors"} <= set(names)
+    for name in names:
+        assert getattr(projector_export, name).__name__ == name
+    assert dir(projector_export) == names
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    """The lazy face answers as a module does."""
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        importlib.import_module("projector_export").nonsense  # noqa: B018
