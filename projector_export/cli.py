@@ -238,7 +238,7 @@ def demo(
     shared.settings = replace(shared.settings, force=True)
     _export_images(
         folder, out, "digits", "digits_clip", None, list(DIGIT_WORDS),
-        ["a photo of the digit {}"], "auto", 64, 64, shared,
+        ["a photo of the digit {}"], "auto", 64, 32, shared,
     )  # fmt: skip
     if serve:
         _serve(out, port)

@@ -237,7 +237,6 @@ def write_model(model: open_clip.CLIP, preprocess: dict[str, Any], out: Path) ->
     save_file(halves, out / "open_clip_model.safetensors", metadata={"format": "pt"})
 
 
-@torch.no_grad()
 def measure(folder: Path, images: Sequence[Any], labels: NDArray[Any]) -> Figures:
     """Load the written files as a user would and test them.
 
@@ -252,20 +251,24 @@ def measure(folder: Path, images: Sequence[Any], labels: NDArray[Any]) -> Figure
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     model.eval()
-    vectors = model.encode_image(torch.stack([preprocess(i) for i in images]), normalize=True)
+    with torch.no_grad():
+        pixels = torch.stack([preprocess(image) for image in images])
+        vectors = model.encode_image(pixels, normalize=True).numpy()
 
     def zero_shot(names: Sequence[str]) -> float:
-        texts = model.encode_text(tokenizer([PROMPT.format(n) for n in names]), normalize=True)
-        return float(np.mean((vectors @ texts.T).argmax(dim=1).numpy() == labels))
+        with torch.no_grad():
+            tokens = tokenizer([PROMPT.format(name) for name in names])
+            texts = model.encode_text(tokens, normalize=True).numpy()
+        return float(np.mean((vectors @ texts.T).argmax(axis=1) == labels))
 
     # Without an argument, kneighbors leaves each point out of its own neighbours.
-    nearest = NearestNeighbors(n_neighbors=15).fit(vectors.numpy()).kneighbors()[1]
+    nearest = NearestNeighbors(n_neighbors=15).fit(vectors).kneighbors()[1]
     votes = [np.bincount(labels[row]).argmax() for row in nearest]
     return Figures(
         zero_shot_words=zero_shot(DIGIT_WORDS),
         zero_shot_numerals=zero_shot(NUMERALS),
         neighbour_accuracy=float(np.mean(np.array(votes) == labels)),
-        silhouette=float(silhouette_score(vectors.numpy(), labels, metric="cosine")),
+        silhouette=float(silhouette_score(vectors, labels, metric="cosine")),
     )
 
 

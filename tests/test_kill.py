@@ -43,7 +43,7 @@ def is_writing(out: Path) -> bool:
 
 
 def test_kill_9_at_ten_random_moments(tmp_path: Path) -> None:
-    """kill -9 during an export over an existing one: the old loads, or the new one is whole."""
+    """Kill -9 during an export over an existing one: the old loads, or the new one is whole."""
     out = tmp_path / "run"
     rng = np.random.default_rng(0)
     sizes = {1.0: 80, 2.0: 90}

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+
 from projector_export.errors import OptionError
 from projector_export.settings import Settings
 

@@ -11,6 +11,8 @@ points inside a larger cluster looks as dense as any other place.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -62,9 +64,10 @@ def add_anomalies(
     * `anomaly_reference`, when a reference is given: mean distance to the k nearest reference
       vectors, divided by the threshold, which is the `reference_quantile` quantile of the
       reference vectors' own such distances, each without itself.
-    * `anomaly`: 0 to 1, the share of the other points that are less unusual. How unusual is the
-      highest of a point's ranks: by the largest of its global, group and local scores, by sparsity
-      among all points, and by `anomaly_reference` when there is one. Equal points share a value.
+    * `anomaly`: 0 to 1, the share of the other points that are less unusual; equal points share a
+      value. How unusual is the higher of a point's two ranks: by the largest of its global, group
+      and local scores, and by sparsity among all points. A reference replaces that guess: with
+      one, how unusual is `anomaly_reference`.
     * `anomaly_kind`: the first of unlike_reference, group, global, local whose score exceeds 1,
       otherwise normal.
 
@@ -87,19 +90,20 @@ def add_anomalies(
         OptionError: reference_quantile is out of range.
     """
     rounding = ROUNDING * _mean_length(prepared)
-    sparsity = _sparsity(graph)
+    half = _nearer_half(graph)
+    sparsity = _sparsity(half)
     if clusters is None:
-        scores = _scores_without_clusters(prepared, graph, sparsity, rounding)
+        scores = _scores_without_clusters(prepared, half, sparsity, rounding)
     else:
         scores = _scores(prepared, clusters, sparsity, rounding)
-    ranks = [_share_below(np.max(list(scores.values()), axis=0)), _share_below(sparsity)]
-    if reference is not None:
-        scores["anomaly_reference"] = _reference_scores(
+    if reference is None:
+        largest = np.max(list(scores.values()), axis=0)
+        unusual = np.maximum(_share_below(largest), _share_below(sparsity))
+    else:
+        unusual = scores["anomaly_reference"] = _reference_scores(
             prepared, reference, k=graph.k, quantile=reference_quantile
         )
-        ranks.append(_share_below(scores["anomaly_reference"]))
-    anomaly = _share_below(np.max(ranks, axis=0))
-    columns = {"anomaly": anomaly, "anomaly_kind": _kinds(scores), **scores}
+    columns = {"anomaly": _share_below(unusual), "anomaly_kind": _kinds(scores), **scores}
     return points.with_columns(pl.DataFrame(columns))
 
 
@@ -144,6 +148,15 @@ def _kinds(scores: dict[str, np.ndarray]) -> pl.Series:
         if score is not None:
             codes[score > 1] = code
     return pl.Series(KINDS).gather(codes)
+
+
+def _nearer_half(graph: NeighborGraph) -> NeighborGraph:
+    """No more neighbours than half of the other points.
+
+    With nearly all of them, the kth neighbour of every point would be the outlier.
+    """
+    k = max(1, min(graph.k, (len(graph.indices) - 1) // 2))
+    return replace(graph, indices=graph.indices[:, :k], distances=graph.distances[:, :k])
 
 
 def _sparsity(graph: NeighborGraph) -> np.ndarray:

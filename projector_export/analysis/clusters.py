@@ -99,17 +99,21 @@ def add_clusters(points: Points, clusters: Clusters) -> Points:
 
 
 def _choose_n_clusters(prepared: np.ndarray, seed: int) -> tuple[int, float | None]:
-    from sklearn.metrics import silhouette_score
+    from sklearn.metrics import pairwise_distances, silhouette_score
 
     sample = _sample_rows(prepared, AUTO_SAMPLE_ROWS, seed)
     distinct = _count_distinct(sample, AUTO_RANGE[-1] + 1)
+    distances = pairwise_distances(sample)
+    np.fill_diagonal(distances, 0)
     scores: dict[int, float] = {}
     for n_clusters in AUTO_RANGE:
         # Silhouette needs a cluster fewer than there are distinct points.
         if n_clusters > min(distinct, len(sample) - 1):
             break
         labels = _kmeans(n_clusters, 3, seed).fit(sample).labels_
-        scores[n_clusters] = float(silhouette_score(sample, labels))
+        scores[n_clusters] = float(
+            silhouette_score(distances, labels, metric="precomputed")
+        )
     if not scores:
         return 1, None
     best = max(scores, key=scores.__getitem__)

@@ -81,7 +81,7 @@ class OpenClipEncoder:
     @property
     def logit_scale(self) -> float:
         """The factor that this model's training put on cosines before the softmax."""
-        return float(self._model.logit_scale.exp())
+        return float(self._model.logit_scale.detach().exp())
 
     def describe(self) -> Mapping[str, Any]:
         """Return model, weights and the weights' SHA-256."""

@@ -28,7 +28,7 @@ _AXES = {
 }
 _CAMERAS = {
     "umap3d": {"orthographic": False, "position": [0.45, 0.9, 1.6], "target": [0, 0, 0], "zoom": 1},
-    "umap2d": {"orthographic": True, "position": [0, 0, 4], "target": [0, 0, 0], "zoom": 1.2},
+    "umap2d": {"orthographic": True, "position": [0, 0, 4], "target": [0, 0, 0], "zoom": 0.95},
 }
 
 

@@ -1,0 +1,188 @@
+"""open_clip models: the small one that ships, files of weights, and weights that cannot be had."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from projector_export import OpenClipEncoder, encode, export, read_images
+from projector_export.cli import main
+from projector_export.encoding.zero_shot import add_predictions
+from projector_export.errors import EncoderError, OptionError
+from projector_export.points import Items, Points
+from projector_export.sources.digits import DIGIT_WORDS, split_digits, write_digit_images
+
+open_clip = pytest.importorskip("open_clip")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def encoder() -> OpenClipEncoder:
+    """The model that ships."""
+    return OpenClipEncoder("digits_clip")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files of all digits, in scikit-learn's order."""
+    return write_digit_images(tmp_path_factory.mktemp("digits"))
+
+
+def held_out_items(digits: list[Path]) -> Items:
+    """The 30 % that the model has not seen."""
+    words = [path.parent.name for path in digits]
+    rows = split_digits(words).held_out
+    columns = pl.DataFrame({"label": [words[r] for r in rows], "path": [str(r) for r in rows]})
+    return Items(tuple(digits[r] for r in rows), columns, "held_out")
+
+
+def test_zero_shot_accuracy_on_held_out_digits(
+    encoder: OpenClipEncoder, digits: list[Path]
+) -> None:
+    """Zero-shot accuracy of digits_clip on the held-out digits >= 96 %, through our own path."""
+    points = encode(held_out_items(digits), encoder)
+    points = add_predictions(points, encoder, DIGIT_WORDS, prompts=["a photo of the digit {}"])
+    assert len(points) == 540
+    accuracy = float((points.columns["predicted"] == points.columns["label"]).mean() or 0)
+    print(f"zero-shot accuracy on {len(points)} held-out digits: {accuracy:.4f}")
+    assert accuracy >= 0.96
+    assert points.columns["agrees"].sum() == round(accuracy * 540)
+
+
+def test_vectors_equal_open_clips_own(encoder: OpenClipEncoder, digits: list[Path]) -> None:
+    """Unit-length float32, equal to open_clip called by hand, whatever the batch size."""
+    import torch
+
+    from projector_export.models import DIGITS_CLIP_DIR
+
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{DIGITS_CLIP_DIR}")
+    model.eval()
+    with torch.inference_mode():
+        images = torch.stack([transform(Image.open(p).convert("RGB")) for p in digits[:20]])
+        features = model.encode_image(images)
+    expected = (features / features.norm(dim=1, keepdim=True)).numpy()
+    columns = pl.DataFrame({"label": ["x"] * 20, "path": ["x"] * 20})
+    for batch_size in (1, 7, 64):
+        points = encode(Items(tuple(digits[:20]), columns, "d"), encoder, batch_size=batch_size)
+        assert points.vectors.dtype == np.float32
+        np.testing.assert_allclose(points.vectors, expected, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(points.vectors, axis=1), 1, atol=1e-5)
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    """--weights FILE: a file of random weights gives that very model's vectors."""
+    import torch
+
+    torch.manual_seed(0)
+    model = open_clip.create_model("RN50-quickgelu", pretrained=None)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    encoder = OpenClipEncoder("RN50-quickgelu", str(tmp_path / "weights.pt"), device="cpu")
+    image = Image.effect_mandelbrot((300, 200), (-2, -1.5, 1, 1.5), 40).convert("RGB")
+    got = encoder.encode_images([encoder.prepare(image)])
+    with torch.inference_mode():
+        own = model.eval().encode_image(encoder.prepare(image)[None])
+    np.testing.assert_allclose(got, (own / own.norm()).numpy(), atol=1e-5)
+    assert encoder.describe()["weights"] == "weights.pt"
+    assert len(encoder.describe()["weights_sha256"]) == 64
+
+
+def test_weights_that_cannot_be_downloaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One message, exit 1, nothing written: says to give --weights FILE."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("open_clip.factory.download_pretrained", refuse)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        Image.new("RGB", (20, 20), (i, 0, 0)).save(folder / f"{i}.png")
+    with pytest.raises(SystemExit) as done:
+        main(["images", str(folder), str(tmp_path / "run")])
+    assert done.value.code == 1
+    said = capsys.readouterr().err
+    assert "--weights FILE" in said
+    assert "no route to the hub" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "message"),
+    [
+        ("ViT-Z", None, "no model 'ViT-Z'"),
+        ("ViT-B-16", None, "needs --weights"),
+        ("ViT-B-32", "no_such_tag", "neither a file nor a tag"),
+        ("digits_clip", "x.pt", "brings its own weights"),
+    ],
+)
+def test_wrong_models_and_weights_are_refused(
+    model: str, weights: str | None, message: str
+) -> None:
+    """Unknown input is refused, not guessed."""
+    with pytest.raises(EncoderError, match=message):
+        OpenClipEncoder(model, weights)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    """A file that does not fit is named."""
+    import torch
+
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(EncoderError, match=r"other\.pt does not hold weights for ViT-B-32"):
+        OpenClipEncoder("ViT-B-32", str(tmp_path / "other.pt"))
+
+
+class WordEncoder:
+    """Arithmetic: class number c is the c-th axis."""
+
+    logit_scale = 10.0
+
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
+        return np.eye(4, dtype=np.float32)[[int(t.split()[-1]) for t in texts]]
+
+
+def test_zero_shot_columns_are_literal() -> None:
+    """Predicted class, its softmax probability at the model's scale, and whether it agrees."""
+    vectors = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0.6, 0.8, 0, 0]])
+    points = Points(vectors, pl.DataFrame({"label": ["0", "0", "elsewhere"]}))
+    columns = add_predictions(points, WordEncoder(), ["0", "1"], prompts=["a {}", "my {}"]).columns
+    assert columns["predicted"].to_list() == ["0", "1", "1"]
+    assert columns["predicted_score"].to_list() == pytest.approx([0.9999546, 0.9999546, 0.880797])
+    assert columns["agrees"].to_list() == [True, False, False]
+    no_class = Points(vectors, pl.DataFrame({"label": ["x", "y", "z"]}))
+    assert "agrees" not in add_predictions(no_class, WordEncoder(), ["0", "1"]).columns.columns
+
+
+@pytest.mark.parametrize(
+    ("classes", "prompts"), [(["a"], ["{}"]), (["a", "a"], ["{}"]), (["a", "b"], ["no place"])]
+)
+def test_malformed_classes_and_prompts_are_refused(classes: list[str], prompts: list[str]) -> None:
+    """At least two different classes; one {} a prompt."""
+    points = Points(np.eye(4, dtype=np.float32))
+    with pytest.raises(OptionError):
+        add_predictions(points, WordEncoder(), classes, prompts=prompts)
+
+
+def test_manifest_tells_the_encoder(
+    tmp_path: Path, encoder: OpenClipEncoder, digits: list[Path]
+) -> None:
+    """manifest.json: encoder, weights' SHA-256, classes, prompts; no path of this machine."""
+    folder = tmp_path / "some"
+    for path in digits[:40]:
+        (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (folder / path.parent.name / path.name).write_bytes(path.read_bytes())
+    export(read_images(folder), tmp_path / "run", encoder, classes=["one", "two"])
+    text = (tmp_path / "run/some/manifest.json").read_text(encoding="utf-8")
+    manifest = json.loads(text)
+    assert manifest["encoder"]["model"] == "digits_clip"
+    assert len(manifest["encoder"]["weights_sha256"]) == 64
+    assert manifest["classes"] == ["one", "two"]
+    assert str(tmp_path) not in text
