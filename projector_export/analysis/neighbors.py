@@ -12,13 +12,15 @@ from typing import Literal
 
 import numpy as np
 
-from projector_export.errors import OptionError
+from projector_export.errors import DataError, OptionError
 
 Metric = Literal["cosine", "euclidean"]
 
 EXACT_ROWS = 20_000
 N_PROBES = 8
 RECALL_SAMPLE = 500
+LARGEST_VALUE = 1e15
+"""Squares of larger values, summed over thousands of columns, come near float32's 3e38."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +57,18 @@ def prepare_vectors(vectors: np.ndarray, metric: Metric) -> np.ndarray:
 
     For cosine: each row at unit length (zero rows stay zero); the input itself when it is so
     already. For euclidean: the input itself.
+
+    Raises:
+        OptionError: an unknown metric.
+        DataError: euclidean, with values whose squares overflow float32.
     """
     if metric == "euclidean":
+        largest = max(abs(float(vectors.min())), abs(float(vectors.max())))
+        if largest > LARGEST_VALUE:
+            raise DataError(
+                f"the vectors have a value of {largest:.3g}; Euclidean distances in float32 hold "
+                f"up to {LARGEST_VALUE:.0g}: divide all vectors by the same number"
+            )
         return vectors
     if metric != "cosine":
         raise OptionError(f"metric is {metric!r}; expected 'cosine' or 'euclidean'")
@@ -92,14 +104,6 @@ def build_graph(
     distances = np.take_along_axis(distances, order, axis=1)
     recall = 1.0 if exact else _measure_recall(prepared, indices, seed)
     return NeighborGraph(indices, distances, metric, recall)
-
-
-def reference_distances(prepared: np.ndarray, reference: np.ndarray, *, k: int) -> np.ndarray:
-    """Return (N,) float32: mean distance of each prepared point to its k nearest references."""
-    import faiss
-
-    squared, _ = faiss.knn(prepared, reference, min(k, len(reference)))
-    return np.sqrt(np.maximum(squared, 0)).mean(axis=1)
 
 
 def _search_exact(prepared: np.ndarray, k: int) -> np.ndarray:
