@@ -25,6 +25,7 @@ open_clip = pytest.importorskip("open_clip")
 
 @pytest.fixture(scope="module")
 def digits() -> Any:
+    """Rows as scikit-learn gives them."""
     from sklearn.datasets import load_digits
 
     return load_digits()
@@ -48,6 +49,7 @@ class TestShippedModel:
         assert np.mean(named == digits.target[held_out]) >= 0.96
 
     def test_folder_is_at_most_4_mb(self) -> None:
+        """Small enough to ship with the package."""
         assert sum(p.stat().st_size for p in DIGITS_CLIP_DIR.iterdir()) <= 4_000_000
 
     def test_model_card_describes_these_weights(self) -> None:
@@ -61,6 +63,7 @@ class TestSplit:
     """70/30, every row once, every digit with its share."""
 
     def test_parts_are_sorted_disjoint_and_complete(self, digits: Any) -> None:
+        """1,257 and 540 rows, each row in one part."""
         train, held_out = split_digits(digits.target)
         assert len(train) == 1257
         assert len(held_out) == 540
@@ -69,12 +72,14 @@ class TestSplit:
         assert sorted([*train, *held_out]) == list(range(1797))
 
     def test_every_digit_gives_30_percent(self, digits: Any) -> None:
+        """Stratified: each digit gives 29 to 31 % of its rows."""
         counts = np.bincount(digits.target[split_digits(digits.target).held_out])
         shares = counts / np.bincount(digits.target)
         assert shares.min() > 0.29
         assert shares.max() < 0.31
 
     def test_seed_decides(self, digits: Any) -> None:
+        """Same seed, same split; another seed, another split."""
         first = split_digits(digits.target, seed=1).held_out
         assert np.array_equal(first, split_digits(digits.target, seed=1).held_out)
         assert not np.array_equal(first, split_digits(digits.target, seed=2).held_out)
@@ -84,6 +89,7 @@ class TestImages:
     """White on black, 64x64, and a path that says which row it is."""
 
     def test_black_and_white_stay_black_and_white(self) -> None:
+        """0 is black and 16 is white; bicubic overshoot does not wrap around."""
         left = np.zeros((8, 8))
         left[:, :4] = 16
         image = render_digit(left)
@@ -103,10 +109,12 @@ class TestImages:
         ],
     )
     def test_other_pixels_are_refused(self, pixels: np.ndarray, message: str) -> None:
+        """Only (8, 8) values from 0 to 16 are a digit; the message says what came."""
         with pytest.raises(DataError, match=message):
             render_digit(pixels)
 
     def test_files_match_their_rows(self, digits: Any, tmp_path: Path) -> None:
+        """Entry i, its file name and its pixels are row i; the folder is the digit's word."""
         paths = write_digit_images(tmp_path)
         assert len(paths) == 1797
         assert paths == [
@@ -121,5 +129,6 @@ class TestImages:
                 assert np.array_equal(np.asarray(image), expected)
 
     def test_importing_the_module_does_not_load_sklearn(self) -> None:
+        """Only the functions that need sklearn load it."""
         code = "import sys, projector_export.sources.digits; sys.exit('sklearn' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

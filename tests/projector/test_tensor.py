@@ -17,7 +17,7 @@ def _from_bytes(raw: bytes, columns: int = 2) -> np.ndarray:
 def test_bytes_are_raw_little_endian_float32_row_by_row() -> None:
     """`tensor.bytes`: raw little-endian float32, rows one after the other, no header."""
     vectors = np.array([[1, -2, 0.1], [3e38, 1e-45, -0.0]], dtype=np.float32)
-    expected = "0000803f 000000c0 cdcccc3d 99b1617f 01000000 00000080"
+    expected = "0000803f 000000c0 cdcccc3d e6b1617f 01000000 00000080"
     assert render_tensor_bytes(vectors).tobytes() == bytes.fromhex(expected)
 
 
@@ -127,10 +127,10 @@ def test_a_cut_off_character_at_a_piece_boundary_is_invalid() -> None:
 
 def test_checking_takes_time_in_proportion_to_the_size() -> None:
     """The largest tensors are 200 MB: checking one that is all zeros may not take minutes."""
-    vectors = np.zeros((8 * 1024, 1024), dtype=np.float32)  # 32 MiB
-    start = time.perf_counter()
+    vectors = np.zeros((4 * 1024, 1024), dtype=np.float32)  # 16 MiB
+    start = time.process_time()
     assert render_tensor_bytes(vectors)[0] == 0xFF
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 1
 
 
 def test_tsv_is_one_line_a_row_and_gives_every_value_back() -> None:
