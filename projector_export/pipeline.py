@@ -40,9 +40,24 @@ from projector_export.settings import Settings
 MIN_NEIGHBORS = 15
 MIN_VIEW_DIMS = 32
 OUR_COLUMNS = frozenset(
-    "cluster cluster_distance anomaly anomaly_kind anomaly_global anomaly_group anomaly_local "
-    "anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y umap3d_z "
-    "umap2d_x umap2d_y".split()
+    [
+        "cluster",
+        "cluster_distance",
+        "anomaly",
+        "anomaly_kind",
+        "anomaly_global",
+        "anomaly_group",
+        "anomaly_local",
+        "anomaly_reference",
+        "nearest",
+        "nearest_angle",
+        "duplicate_group",
+        "umap3d_x",
+        "umap3d_y",
+        "umap3d_z",
+        "umap2d_x",
+        "umap2d_y",
+    ]
 )
 
 Progress = Callable[[str], None]
@@ -218,9 +233,7 @@ def _analyse(
     clusters = None
     if settings.clusters is not None:
         with clock.stage("clusters"):
-            clusters = find_clusters(
-                prepared, n_clusters=settings.clusters, seed=settings.seed
-            )
+            clusters = find_clusters(prepared, n_clusters=settings.clusters, seed=settings.seed)
             points = add_clusters(points, clusters)
     with clock.stage("anomalies and duplicates"):
         if settings.anomalies:
@@ -311,9 +324,9 @@ def _choose_view_dims(points: Points, settings: Settings) -> int | None:
     wanted = settings.view_dims
     if wanted == "all":
         return None
-    if wanted == "auto":
-        wanted = max(MIN_VIEW_DIMS, SMOOTH_VALUES // min(n, settings.max_points))
-    return wanted if wanted < min(dims, n) else None
+    automatic = max(MIN_VIEW_DIMS, SMOOTH_VALUES // min(n, settings.max_points))
+    columns = automatic if wanted == "auto" else wanted
+    return columns if columns < min(dims, n) else None
 
 
 def _facts(
@@ -361,7 +374,9 @@ def _facts(
 
 def _versions() -> dict[str, str]:
     names = ["numpy", "polars", "faiss-cpu", "scikit-learn", "umap-learn", "tensorboard"]
-    names += [n for n, m in (("torch", "torch"), ("open_clip_torch", "open_clip")) if m in sys.modules]
+    names += [
+        n for n, m in (("torch", "torch"), ("open_clip_torch", "open_clip")) if m in sys.modules
+    ]
     return {name: importlib.metadata.version(name) for name in names}
 
 

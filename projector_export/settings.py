@@ -50,7 +50,7 @@ class Settings:
         _check(self.metric in ("cosine", "euclidean"), "metric", self.metric, "cosine or euclidean")
         clusters = self.clusters
         _check(
-            clusters in ("auto", None) or isinstance(clusters, int) and clusters >= 1,
+            clusters in ("auto", None) or (isinstance(clusters, int) and clusters >= 1),
             "clusters", clusters, "auto, none or a number from 1",
         )  # fmt: skip
         _check(set(self.umap_dims) <= {2, 3}, "umap_dims", self.umap_dims, "2, 3, both or none")
@@ -67,7 +67,7 @@ class Settings:
         _check(2 <= self.max_points <= MAX_POINTS, "max_points", self.max_points, "2 to 100000")
         view_dims = self.view_dims
         _check(
-            view_dims in ("auto", "all") or isinstance(view_dims, int) and view_dims >= 2,
+            view_dims in ("auto", "all") or (isinstance(view_dims, int) and view_dims >= 2),
             "view_dims", view_dims, "auto, all or a number from 2",
         )  # fmt: skip
         _check(self.tensor_format in ("bytes", "tsv"), "tensor_format", self.tensor_format,

@@ -21,7 +21,7 @@ from projector_export.errors import DataError
 from projector_export.limits import MAX_SPRITE_PX
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .png .webp .gif .bmp .tif .tiff .ppm .pgm .avif".split()
+    [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"]
 )
 _READ_AHEAD = 256
 _T = TypeVar("_T")

@@ -108,7 +108,9 @@ def compare_quality(vectors_file: Path, naive: Path, ours: Path) -> dict[str, fl
 
 def main() -> None:
     """Run the comparison and print a line of JSON for each number of points."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--points", default="2000,20000,100000")
     parser.add_argument("--runs", type=int, default=3, help="pairs of runs at each size")
     parser.add_argument("--work", help="where files go; default a temporary folder")

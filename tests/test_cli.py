@@ -26,9 +26,7 @@ def run(argv: list[str]) -> int:
     return int(done.value.code or 0)
 
 
-def test_vectors_hands_its_options_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_vectors_hands_its_options_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One JSON line on stdout; settings as given are in the manifest."""
     np.save(tmp_path / "v.npy", np.random.default_rng(0).standard_normal((80, 6)))
     argv = ["vectors", str(tmp_path / "v.npy"), str(tmp_path / "run"), "--json", "--name", "n"]

@@ -28,7 +28,9 @@ const bookmarks = deep(document, 'vz-projector-bookmark-panel', [])[0];
 const data = deep(document, 'vz-projector-data-panel', [])[0];
 """
 READY = DEEP + "return !!(viewer && viewer.dataSet && viewer.dataSet.projections['pca-0']);"
-STATE = DEEP + """
+STATE = (
+    DEEP
+    + """
 const points = viewer.dataSet.points;
 const keys = viewer.umapKeys || ['umap-0', 'umap-1'];
 return {
@@ -48,9 +50,13 @@ return {
              && viewer.dataSet.spriteAndMetadataInfo.spriteImage),
 };
 """
-OPEN = DEEP + """
+)
+OPEN = (
+    DEEP
+    + """
 bookmarks.loadSavedState(bookmarks.savedStates.findIndex(s => s.label === %s));
 """
+)
 
 
 class ProjectorPage:

@@ -72,15 +72,16 @@ def find_clusters(
             f"clusters is {n_clusters} but there are {n} points; expected 1 to {n}, "
             "'auto' or 'none'"
         )
-    silhouette = None
     with threadpool_limits(1):
         if n_clusters == "auto":
-            n_clusters, silhouette = _choose_n_clusters(prepared, seed)
-        n_clusters = min(n_clusters, _count_distinct(prepared, n_clusters))
-        labels, centroids = _fit(prepared, n_clusters, seed)
-    order = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")
-    rank = np.empty(n_clusters, dtype=np.int32)
-    rank[order] = np.arange(n_clusters, dtype=np.int32)
+            wanted, silhouette = _choose_n_clusters(prepared, seed)
+        else:
+            wanted, silhouette = n_clusters, None
+        k = min(wanted, _count_distinct(prepared, wanted))
+        labels, centroids = _fit(prepared, k, seed)
+    order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
+    rank = np.empty(k, dtype=np.int32)
+    rank[order] = np.arange(k, dtype=np.int32)
     labels, centroids = rank[labels], np.ascontiguousarray(centroids[order], dtype=np.float32)
     return Clusters(labels, centroids, _own_distances(prepared, labels, centroids), silhouette)
 
@@ -111,9 +112,7 @@ def _choose_n_clusters(prepared: np.ndarray, seed: int) -> tuple[int, float | No
         if n_clusters > min(distinct, len(sample) - 1):
             break
         labels = _kmeans(n_clusters, 3, seed).fit(sample).labels_
-        scores[n_clusters] = float(
-            silhouette_score(distances, labels, metric="precomputed")
-        )
+        scores[n_clusters] = float(silhouette_score(distances, labels, metric="precomputed"))
     if not scores:
         return 1, None
     best = max(scores, key=scores.__getitem__)
@@ -153,9 +152,7 @@ def _count_distinct(vectors: np.ndarray, enough: int) -> int:
     return len(seen)
 
 
-def _own_distances(
-    prepared: np.ndarray, labels: np.ndarray, centroids: np.ndarray
-) -> np.ndarray:
+def _own_distances(prepared: np.ndarray, labels: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     distances = np.empty(len(prepared), dtype=np.float32)
     for start in range(0, len(prepared), 8192):
         rows = slice(start, start + 8192)

@@ -188,4 +188,3 @@ def _kernel() -> Callable[..., None]:
         layouts._optimize_layout_euclidean_single_epoch, fastmath=True, nogil=True, cache=True
     )
     return function
-

@@ -48,7 +48,7 @@ class NeighborGraph:
     def metric_distances(self) -> np.ndarray:
         """(N, k) float32: 1 - cosine for the cosine metric, Euclidean distances otherwise."""
         if self.metric == "cosine":
-            return np.square(self.distances) / np.float32(2)
+            return np.asarray(np.square(self.distances) / np.float32(2))
         return self.distances
 
 
@@ -138,9 +138,8 @@ def _search_cells(prepared: np.ndarray, k: int, seed: int) -> np.ndarray:
         best[asking, slot[asking], :take] = squared
         found[asking, slot[asking], :take] = own[local]
         slot[asking] += 1
-    best, found = best.reshape(n, -1), found.reshape(n, -1)
-    order = np.argsort(best, axis=1, kind="stable")[:, :width]
-    nearest = np.take_along_axis(found, order, axis=1)
+    order = np.argsort(best.reshape(n, -1), axis=1, kind="stable")[:, :width]
+    nearest = np.take_along_axis(found.reshape(n, -1), order, axis=1)
     short = np.flatnonzero((nearest < 0).any(axis=1))  # cells too small to give k + 1 rows
     if len(short):
         nearest[short] = faiss.knn(prepared[short], prepared, width)[1]
@@ -181,5 +180,5 @@ def _measure_recall(prepared: np.ndarray, indices: np.ndarray, seed: int) -> flo
     rows = np.random.default_rng(seed).choice(len(prepared), RECALL_SAMPLE, replace=False)
     _, truth = faiss.knn(prepared[rows], prepared, k + 1)
     truth = _drop_self(truth, rows, k)
-    hits = [len(np.intersect1d(truth[i], indices[row])) for i, row in enumerate(rows)]
-    return float(np.sum(hits)) / (RECALL_SAMPLE * k)
+    hits = sum(len(np.intersect1d(truth[i], indices[row])) for i, row in enumerate(rows))
+    return hits / float(RECALL_SAMPLE * k)

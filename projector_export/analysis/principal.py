@@ -54,16 +54,14 @@ def fit_components(prepared: np.ndarray, n_components: int, *, seed: int = 0) ->
     return Components(mean, pca.components_.astype(np.float32), pca.explained_variance_ratio_)
 
 
-def measure_recall(
-    reduced: np.ndarray, graph: NeighborGraph, *, seed: int = 0
-) -> float:
+def measure_recall(reduced: np.ndarray, graph: NeighborGraph, *, seed: int = 0) -> float:
     """Return the share of the graph's neighbours that `reduced` still has, on a sample of rows."""
     import faiss
 
     n, k = graph.indices.shape
     rows = np.random.default_rng(seed).choice(n, min(n, RECALL_SAMPLE), replace=False)
     _, found = faiss.knn(reduced[rows], reduced, k + 1)
-    kept = 0
+    kept = 0.0
     for row, hits in zip(rows, found, strict=True):
         kept += len(np.intersect1d(hits[hits != row][:k], graph.indices[row]))
-    return kept / (len(rows) * k)
+    return kept / float(len(rows) * k)

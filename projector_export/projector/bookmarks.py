@@ -14,20 +14,26 @@ from typing import Literal
 
 import polars as pl
 
-from projector_export.points import LABEL
 from projector_export.limits import MAX_CATEGORIES
+from projector_export.points import LABEL
 
 MOST_UNUSUAL = 30
 MOST_SELECTED = 60
 """Selected points are listed and drawn with labels; more are not readable."""
 
 Layout = Literal["umap3d", "umap2d"]
-_AXES = {
+_AXES: dict[Layout, tuple[str, ...]] = {
     "umap3d": ("umap3d_x", "umap3d_y", "umap3d_z"),
     "umap2d": ("umap2d_x", "umap2d_y"),
 }
+# The viewer's own poses, a little further away so that no corner of the cube is cut off.
 _CAMERAS = {
-    "umap3d": {"orthographic": False, "position": [0.45, 0.9, 1.6], "target": [0, 0, 0], "zoom": 1},
+    "umap3d": {
+        "orthographic": False,
+        "position": [0.52, 1.04, 1.84],
+        "target": [0, 0, 0],
+        "zoom": 1,
+    },
     "umap2d": {"orthographic": True, "position": [0, 0, 4], "target": [0, 0, 0], "zoom": 0.95},
 }
 
@@ -53,9 +59,7 @@ class View:
 
 def default_views(columns: pl.DataFrame) -> list[View]:
     """Choose the views that these columns allow; none without a layout."""
-    layouts: list[Layout] = [
-        layout for layout, axes in _AXES.items() if axes[0] in columns.columns
-    ]  # type: ignore[misc]
+    layouts = [layout for layout, axes in _AXES.items() if axes[0] in columns.columns]
     if not layouts:
         return []
     deep, flat = layouts[0], layouts[-1]

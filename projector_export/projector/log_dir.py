@@ -26,8 +26,8 @@ from typing import Self
 import numpy as np
 
 from projector_export.errors import NameTakenError, OptionError, OutputError
-from projector_export.projector.config import Embedding, merge_config, tensor_paths
 from projector_export.limits import CONFIG_NAME, FORBIDDEN_IN_NAMES
+from projector_export.projector.config import Embedding, merge_config, tensor_paths
 
 MANIFEST = "manifest.json"
 _STAGING = ".staging-"
@@ -139,7 +139,7 @@ class Staging:
         """
         try:
             with open(self.folder / file, "wb") as stream:
-                stream.write(content)
+                stream.write(content if isinstance(content, bytes) else content.data)
         except OSError as error:
             raise OutputError(
                 f"cannot write {file} below {self.out} ({error.strerror}); nothing was changed"
@@ -246,7 +246,8 @@ def _remove_abandoned(out: Path) -> None:
     """Remove the hidden folders of killed exports, except one that the config points into."""
     from filelock import FileLock, Timeout
 
-    in_use = {Path(path).parts[0] for path in tensor_paths(_read_config(out), where=str(out)).values() if path}
+    paths = tensor_paths(_read_config(out), where=str(out / CONFIG_NAME)).values()
+    in_use = {Path(path).parts[0] for path in paths if path}
     for folder in out.glob(f"{_STAGING}*"):
         if folder.name in in_use or not (folder / _ALIVE).exists():
             continue

@@ -50,9 +50,7 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
         pl.select(pl.when(blank).then(pl.lit(EMPTY)).otherwise(first)).to_series().alias(names[0])
     )
     buffer = io.BytesIO()
-    cells.write_csv(
-        buffer, separator="\t", include_header=cells.width > 1, quote_style="never"
-    )
+    cells.write_csv(buffer, separator="\t", include_header=cells.width > 1, quote_style="never")
     return buffer.getvalue()
 
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import numpy as np
 
 from projector_export.errors import ReadBackError
-from projector_export.projector.config import Embedding
 from projector_export.limits import MAX_POINTS, MAX_SPRITE_PX
+from projector_export.projector.config import Embedding
 from projector_export.projector.tensor import render_tensor_bytes
 
 
@@ -46,7 +46,7 @@ class PluginReader:
             raise ReadBackError(
                 f"TensorBoard's plugin answers {response.status_code} to {route}: {answer}"
             )
-        return response.get_data()
+        return bytes(response.get_data())
 
 
 def read_back(run: Path, embedding: Embedding, vectors: np.ndarray, n_views: int) -> None:

@@ -49,9 +49,7 @@ def read_table(path: str | Path, *, header: bool | None = None) -> pl.DataFrame:
         reason = str(error).split("\n")[0]
         hint = "; save it as UTF-8" if "utf" in reason.lower() else ""
         raise DataError(f"{path} cannot be read as {suffix[1:]} ({reason}){hint}") from error
-    raise DataError(
-        f"{path} ends in {suffix!r}; expected a table: {' '.join(TABLE_SUFFIXES)}"
-    )
+    raise DataError(f"{path} ends in {suffix!r}; expected a table: {' '.join(TABLE_SUFFIXES)}")
 
 
 def check_file(path: str | Path) -> Path:

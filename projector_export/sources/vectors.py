@@ -88,7 +88,7 @@ def choose_label(columns: pl.DataFrame, label: str | None, *, where: str) -> pl.
     if label is None:
         texts = columns.select(cs.string()).columns
         label = LABEL if LABEL in columns.columns else (texts[0] if texts else None)
-    if label is None or label == LABEL and LABEL in columns.columns:
+    if label is None or (label == LABEL and LABEL in columns.columns):
         return columns
     if label not in columns.columns:
         raise DataError(
@@ -137,10 +137,10 @@ def _split_table(
         values = table[key]
         inner = values.explode()
         lengths = values.list.len() if isinstance(values.dtype, pl.List) else values.arr.len()
-        uneven = lengths.null_count() > 0 or lengths.n_unique() != 1 or lengths[0] == 0
-        if uneven or not inner.dtype.is_numeric():
+        sizes = lengths.fill_null(0).to_list()
+        if len(set(sizes)) != 1 or sizes[0] == 0 or not inner.dtype.is_numeric():
             raise DataError(
-                f"{path}, column {key!r}, holds lists of {lengths.min()} to {lengths.max()} "
+                f"{path}, column {key!r}, holds lists of {min(sizes)} to {max(sizes)} "
                 f"values of type {inner.dtype}; expected lists of equally many numbers"
             )
         flat = inner.cast(pl.Float32).fill_null(float("nan")).to_numpy()
@@ -151,8 +151,8 @@ def _split_table(
             f"{path} has {len(numbers)} numeric columns; expected a column of lists or at least "
             "2 numeric columns"
         )
-    values = table.select(pl.col(numbers).cast(pl.Float32)).fill_null(float("nan"))
-    return as_vectors(values.to_numpy(), where=str(path)), table.drop(numbers)
+    matrix = table.select(pl.col(numbers).cast(pl.Float32)).fill_null(float("nan")).to_numpy()
+    return as_vectors(matrix, where=str(path)), table.drop(numbers)
 
 
 def _starts_with_numbers(path: Path) -> bool:
@@ -173,7 +173,7 @@ def _choose_array(arrays: dict[str, Any], path: Path) -> str:
         return next(iter(arrays))
     flat = [key for key, array in arrays.items() if array.ndim == 2]
     if not flat:
-        shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())
+        shapes = ", ".join(f"{key!s} {arrays[key].shape}" for key in arrays)
         raise DataError(f"{path} holds no 2-D array; expected one of (rows, columns): {shapes}")
     return _one_of(flat, "2-D arrays", path)
 
@@ -231,7 +231,9 @@ def _read_pt(path: Path) -> dict[str, Any]:
     found = loaded if isinstance(loaded, dict) else {path.stem: loaded}
     arrays = {str(k): _from_torch(v) for k, v in found.items() if isinstance(v, torch.Tensor)}
     if not arrays:
-        raise DataError(f"{path} holds {type(loaded).__name__}; expected a tensor or a dict of them")
+        raise DataError(
+            f"{path} holds {type(loaded).__name__}; expected a tensor or a dict of them"
+        )
     return arrays
 
 
@@ -266,9 +268,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read as safetensors ({error})") from error
 
 
-def _image_files(
-    images: str | Path, columns: pl.DataFrame, base: Path, n: int
-) -> list[Path]:
+def _image_files(images: str | Path, columns: pl.DataFrame, base: Path, n: int) -> list[Path]:
     if str(images) in columns.columns:
         return [base / str(file or "") for file in columns[str(images)].to_list()]
     folder = Path(images)

@@ -27,6 +27,7 @@ TITLES = [
     "UMAP 2D by label",
     "Most unusual points",
     "Anomaly score",
+    "Near duplicates",
     "Zero-shot disagreements",
 ]
 
@@ -66,7 +67,7 @@ def test_page_shows_all_points_with_sprite_bookmarks_and_colours(
     assert state["points"] == 1797
     assert state["dimensions"] == 64
     assert state["sprite"]
-    assert set(TITLES) <= set(state["bookmarks"])
+    assert state["bookmarks"] == TITLES
     wanted = {"label", "cluster", "anomaly", "anomaly_kind", "predicted"}
     assert wanted <= set(state["color_options"])
     assert state["label_by"] == "label"

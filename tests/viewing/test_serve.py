@@ -37,7 +37,10 @@ def test_view_waits_until_the_projector_lists_the_runs(tmp_path: Path) -> None:
         # Bound to the loopback only: another address of this machine is refused.
         own = socket.gethostbyname(socket.gethostname())
         if not own.startswith("127."):
-            with pytest.raises(OSError), socket.create_connection((own, server.port), timeout=2):
+            with (
+                pytest.raises(ConnectionError),
+                socket.create_connection((own, server.port), timeout=2),
+            ):
                 pass
         with pytest.raises(ServeError, match=f"port {server.port} is taken"):
             start_tensorboard(tmp_path, port=server.port)
