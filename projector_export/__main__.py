@@ -1,4 +1,4 @@
-"""python -m projector_export"""
+"""Make `python -m projector_export` the command line."""
 
 from projector_export.cli import main
 

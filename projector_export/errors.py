@@ -5,7 +5,7 @@
     ├── InputNotFoundError (FileNotFoundError)
     ├── OptionError (ValueError)        an argument is out of range or contradicts another
     ├── OutputError (OSError)           the place to write to cannot be used
-    │   └── NameTakenError              the run has an embedding of that name; force=True replaces it
+    │   └── NameTakenError              the run has that embedding; force=True replaces it
     ├── EncoderError (RuntimeError)     a model or its weights cannot be loaded
     ├── MissingExtraError (ImportError) an optional dependency is not installed
     ├── ReadBackError (RuntimeError)    TensorBoard's own plugin disagrees with what was written

@@ -1,1 +1,1 @@
-"""Stage 3: points in, points with more columns out. Pure and seeded; one neighbour graph for all."""
+"""Stage 3: points in, points with more columns out; pure, seeded, one neighbour graph for all."""

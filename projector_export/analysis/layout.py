@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,11 @@ def compute_umap(
 
 
 def load_umap() -> None:
-    """Import umap-learn and load its kernel: seconds that can pass beside other work."""
-    _kernel()
+    """Import umap-learn and load its kernel, or compile it: seconds that can pass beside others."""
+    ends = np.array([0, 1], dtype=np.int32)
+    weights = np.ones(2, dtype=np.float32)
+    start = np.eye(2, dtype=np.float32)
+    _optimize(start, ends, ends[::-1].copy(), weights, 1, 0.1, np.random.RandomState(0))
 
 
 def fuzzy_set(indices: np.ndarray, distances: np.ndarray) -> Any:
@@ -160,7 +164,7 @@ def _optimize(
     unused = np.zeros(1, dtype=np.float32)  # densMAP's arguments
     n_threads = os.cpu_count() or 1
     cuts = np.searchsorted(heads, np.linspace(0, n, n_threads + 1).astype(np.int32))
-    parts = [slice(*cut) for cut in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [slice(*cut) for cut in pairwise(cuts)]
     others = np.empty_like(layout)
 
     with ThreadPoolExecutor(n_threads) as pool:

@@ -42,7 +42,10 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
     """
     names = _column_names(columns.columns)
     cells = pl.DataFrame(
-        [_render_column(columns[old]).alias(new) for old, new in zip(columns.columns, names)]
+        [
+            _render_column(columns[old]).alias(new)
+            for old, new in zip(columns.columns, names, strict=True)
+        ]
     )
     blank = cells.select(pl.all_horizontal(pl.all().str.strip_chars() == "")).to_series()
     first = cells.to_series(0)

@@ -254,7 +254,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="np") as archive:
-            return {key: archive.get_tensor(key) for key in archive.keys()}
+            names = archive.keys()
+            return {key: archive.get_tensor(key) for key in names}
     except TypeError as error:  # bfloat16, which NumPy does not have
         try:
             from safetensors.torch import load_file

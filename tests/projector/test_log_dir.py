@@ -158,7 +158,7 @@ def test_a_run_that_tensorboard_cannot_open_is_refused(folder: str, tmp_path: Pa
 def test_a_folder_without_permission_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OutputError: cannot be written. (For root everything can, so the answer is made up.)"""
+    """OutputError: cannot be written; the answer is made up, as for root everything can be."""
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(OutputError, match="cannot be written to; choose another OUT"):
         check_output(tmp_path / "a" / "run", "v", force=True)
