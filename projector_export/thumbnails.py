@@ -57,7 +57,7 @@ def open_image(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
+            if upright.mode.startswith("I"):  # 16 bits, which convert() would cut off at 255
                 upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
             has_alpha = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
             return upright.convert("RGBA" if has_alpha else "RGB")

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from projector_export.analysis.clusters import Clusters
-from projector_export.analysis.neighbors import NeighborGraph, build_graph
+from projector_export.analysis.neighbors import NeighborGraph, build_graph, far_offset
 from projector_export.errors import DataError, OptionError
 from projector_export.points import Points
 
@@ -266,7 +266,9 @@ def _reference_scores(
     # Equal reference vectors give 0; then any difference above rounding counts.
     rounding = ROUNDING * max(_mean_length(reference), _mean_length(prepared))
     threshold = max(threshold, rounding) or 1.0  # all zero: no distance to divide
-    _, found = faiss.knn(prepared, reference, own.k)
+    offset = far_offset(reference)
+    near, known = (prepared - offset, reference - offset) if offset.any() else (prepared, reference)
+    _, found = faiss.knn(near, known, own.k)
     means = np.empty(len(prepared))
     step = max(1, 4_000_000 // (own.k * prepared.shape[1]))
     for start in range(0, len(prepared), step):

@@ -121,6 +121,8 @@ def _choose_n_clusters(prepared: np.ndarray, seed: int) -> tuple[int, float | No
 
 def _fit(prepared: np.ndarray, n_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     sample = _sample_rows(prepared, SAMPLE_ROWS, seed)
+    if _count_distinct(sample, n_clusters) < n_clusters:
+        sample = prepared
     best = _kmeans(n_clusters, N_STARTS, seed).fit(sample)
     if len(sample) < len(prepared):
         best = _kmeans(n_clusters, 1, seed, init=best.cluster_centers_).fit(prepared)

@@ -82,7 +82,7 @@ def default_views(columns: pl.DataFrame) -> list[View]:
             few = groups.n_unique() <= MAX_CATEGORIES
             color = "duplicate_group" if few else "nearest_angle"
             views.append(View("Near duplicates", flat, color, rows))
-    if "agrees" in columns.columns:
+    if columns.schema.get("agrees") == pl.Boolean and "predicted_score" in columns.columns:
         rows = _top_rows(columns, pl.col("predicted_score"), MOST_SELECTED, ~pl.col("agrees"))
         if rows:
             views.append(View("Zero-shot disagreements", flat, "agrees", rows))

@@ -25,7 +25,7 @@ from typing import Self
 
 import numpy as np
 
-from projector_export.errors import NameTakenError, OptionError, OutputError
+from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
 from projector_export.limits import CONFIG_NAME, FORBIDDEN_IN_NAMES
 from projector_export.projector.config import Embedding, merge_config, tensor_paths
 
@@ -34,13 +34,22 @@ _STAGING = ".staging-"
 _LOCK = ".projector_export.lock"
 _ALIVE = "alive.lock"
 _OWNER = "projector_export"
+_LONGEST_NAME = 200  # of the 255 bytes that file systems take
 
 
 def check_name(name: str) -> None:
     """Raise OptionError unless `name` can be a tensor's and a folder's name."""
     bad = sorted({c for c in name if c in FORBIDDEN_IN_NAMES or not c.isprintable()})
-    if not name or name.startswith(".") or name != name.strip() or bad:
-        why = f"it contains {' '.join(map(repr, bad))}" if bad else "it is empty, hidden or padded"
+    why = ""
+    if bad:
+        why = f"it contains {' '.join(map(repr, bad))}"
+    elif not name or name.startswith(".") or name != name.strip():
+        why = "it is empty, hidden or padded"
+    elif len(name.encode()) > _LONGEST_NAME:
+        why = f"it has more than {_LONGEST_NAME} bytes"
+    elif name == CONFIG_NAME or "tfevents" in name:
+        why = "the run has a file of that name"
+    if why:
         raise OptionError(
             f"name is {name!r}: {why}; TensorBoard puts it into addresses and it names a folder: "
             "choose letters, digits, - and _"
@@ -50,7 +59,9 @@ def check_name(name: str) -> None:
 def safe_name(text: str) -> str:
     """Return `text` as a name that `check_name` accepts."""
     kept = "".join("_" if c in FORBIDDEN_IN_NAMES or not c.isprintable() else c for c in text)
-    return kept.strip().lstrip(".").strip() or "embedding"
+    short = kept.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    name = short.replace("tfevents", "tf_events").lstrip(". ").rstrip()
+    return f"{name}_" if name == CONFIG_NAME else name or "embedding"
 
 
 def check_output(out: Path, name: str, *, force: bool) -> None:
@@ -125,7 +136,8 @@ class Staging:
         trace: TracebackType | None,
     ) -> None:
         self._alive.release()
-        shutil.rmtree(self.run, ignore_errors=True)
+        if self.run.name not in _folders_in_use(self.out):
+            shutil.rmtree(self.run, ignore_errors=True)
         if kind is not None:
             for folder in self._made:
                 with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
@@ -210,6 +222,11 @@ def _read_config(out: Path) -> str:
         return (out / CONFIG_NAME).read_text(encoding="utf-8")
     except FileNotFoundError:
         return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{out / CONFIG_NAME} is not a projector config ({error}); repair or move it, "
+            "then export again"
+        ) from error
 
 
 def _is_ours(folder: Path) -> bool:
@@ -238,16 +255,20 @@ def _replace_files(fresh: Path, target: Path) -> None:
             shutil.copyfile(path, beside)
         os.replace(beside, target / path.name)
     for file in sorted(old - new):
-        if Path(file).name == file:
-            (target / file).unlink(missing_ok=True)
+        if Path(file).name == file and (target / file).is_file():
+            (target / file).unlink()
+
+
+def _folders_in_use(out: Path) -> set[str]:
+    paths = tensor_paths(_read_config(out), where=str(out / CONFIG_NAME)).values()
+    return {Path(path).parts[0] for path in paths if path}
 
 
 def _remove_abandoned(out: Path) -> None:
     """Remove the hidden folders of killed exports, except one that the config points into."""
     from filelock import FileLock, Timeout
 
-    paths = tensor_paths(_read_config(out), where=str(out / CONFIG_NAME)).values()
-    in_use = {Path(path).parts[0] for path in paths if path}
+    in_use = _folders_in_use(out)
     for folder in out.glob(f"{_STAGING}*"):
         if folder.name in in_use or not (folder / _ALIVE).exists():
             continue

@@ -17,14 +17,18 @@ EMPTY = "(empty)"
 TEXT_MARK = "\u2060"
 """WORD JOINER, invisible: after a text that JavaScript would read as a number (007, 1e5, 0x10)."""
 
-# Control characters, and the separators that some readers take for line ends. U+2028/9 and U+0085
-# are line ends for Python's text readers; so are \v and \f, which are control characters.
+JS_WHITE = (
+    " \t\n\v\f\r\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What JavaScript's trim() and Number() pass over."""
+
+# Control characters, and what some readers take for a line end (U+0085 is a control character).
 _UNSAFE = r"[\p{Cc}\u{2028}\u{2029}]+"
-# JavaScript's Number(text): optional white space around a decimal, hexadecimal, octal or binary
-# literal or Infinity.
+# What JavaScript's Number() takes, once white space around it is gone.
 _NUMBER = (
-    r"^\s*(?:[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)\s*$"
+    r"^(?:[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)$"
 )
 _DECIMALS = 6
 
@@ -47,7 +51,7 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
             for old, new in zip(columns.columns, names, strict=True)
         ]
     )
-    blank = cells.select(pl.all_horizontal(pl.all().str.strip_chars() == "")).to_series()
+    blank = cells.select(pl.all_horizontal(pl.all().str.strip_chars(JS_WHITE) == "")).to_series()
     first = cells.to_series(0)
     cells = cells.with_columns(
         pl.select(pl.when(blank).then(pl.lit(EMPTY)).otherwise(first)).to_series().alias(names[0])
@@ -59,7 +63,7 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
 
 def one_line(text: pl.Expr) -> pl.Expr:
     """Return the texts with every control character and line separator replaced by a space."""
-    return text.str.replace_all(_UNSAFE, " ").str.strip_chars()
+    return text.str.replace_all(_UNSAFE, " ").str.strip_chars(JS_WHITE)
 
 
 def _render_column(values: pl.Series) -> pl.Series:
@@ -84,10 +88,11 @@ def _render_column(values: pl.Series) -> pl.Series:
 
 def as_text(values: pl.Series) -> pl.Series:
     """Return a column of any type as text, missing values as empty text."""
-    if values.dtype == pl.Object or values.dtype.is_nested() or values.dtype == pl.Binary:
-        texts = ["" if value is None else str(value) for value in values.to_list()]
-        return pl.Series(values.name, texts, dtype=pl.String)
-    return values.cast(pl.String).fill_null("")
+    dtype = values.dtype
+    if dtype in (pl.Boolean, pl.String, pl.Date, pl.Time, pl.Categorical, pl.Enum):
+        return values.cast(pl.String).fill_null("")
+    texts = ["" if value is None else str(value) for value in values.to_list()]
+    return pl.Series(values.name, texts, dtype=pl.String)
 
 
 def _column_names(names: list[str]) -> list[str]:

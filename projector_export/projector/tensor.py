@@ -7,6 +7,7 @@ line; both fail as they should when an invalid byte comes before the first line 
 
 from __future__ import annotations
 
+import codecs
 import io
 
 import numpy as np
@@ -39,26 +40,15 @@ def render_tensor_tsv(vectors: np.ndarray) -> bytes:
 
 def _passes_for_text(raw: np.ndarray) -> bool:
     """Whether no invalid UTF-8 comes before the first line feed."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     step = 1 << 16
-    start = b""
-    for offset in range(0, len(raw), step):
-        start += raw[offset : offset + step].tobytes()
-        line, feed, _ = start.partition(b"\n")
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            # A sequence cut off at the end of this piece may go on in the next one.
-            if feed or "unexpected end" not in error.reason:
-                return False
-            continue
-        if feed:
-            return True
-    return _decodes(start)
-
-
-def _decodes(text: bytes) -> bool:
     try:
-        text.decode("utf-8")
+        for offset in range(0, len(raw), step):
+            line, feed, _ = raw[offset : offset + step].tobytes().partition(b"\n")
+            decoder.decode(line, final=bool(feed))
+            if feed:
+                return True
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

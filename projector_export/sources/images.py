@@ -40,15 +40,20 @@ def read_images(folder: str | Path, *, name: str | None = None) -> Items:
             f"{folder} holds {len(paths)} images; expected at least 2 files of the types "
             f"{' '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    parents = [path.relative_to(folder).parent.as_posix() for path in paths]
+    parents = [path_text(path.relative_to(folder).parent) for path in paths]
     if set(parents) == {"."}:
-        labels = [path.name for path in paths]
+        labels = [path_text(Path(path.name)) for path in paths]
     else:
         labels = [folder.resolve().name if parent == "." else parent for parent in parents]
     columns = pl.DataFrame(
-        {"label": labels, "path": [path.relative_to(folder).as_posix() for path in paths]}
+        {"label": labels, "path": [path_text(path.relative_to(folder)) for path in paths]}
     )
     return Items(tuple(paths), columns, name or folder.resolve().name)
+
+
+def path_text(path: Path) -> str:
+    """Return a path with `/`; bytes of a name that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "replace")
 
 
 def list_images(folder: Path) -> list[Path]:

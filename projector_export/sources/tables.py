@@ -15,9 +15,14 @@ from projector_export.errors import DataError, InputNotFoundError
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 _INTEGER = r"^-?(0|[1-9]\d{0,17})$"
 _FLOAT = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$|^(?i:nan|[+-]?inf(inity)?)$"
+# Other spellings of numbers, which may be text in a table of people's own (+81), but hardly among
+# vectors. Not 007.
+_LOOSE = r"^\s*[+-]?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|" + _FLOAT
 
 
-def read_table(path: str | Path, *, header: bool | None = None) -> pl.DataFrame:
+def read_table(
+    path: str | Path, *, header: bool | None = None, loose: bool = False
+) -> pl.DataFrame:
     """Read a table, row i of the file as row i of the frame.
 
     csv and tsv have a header, except a tsv of one column, which TensorBoard reads without one;
@@ -26,6 +31,7 @@ def read_table(path: str | Path, *, header: bool | None = None) -> pl.DataFrame:
     Args:
         path: the file; its ending says the format.
         header: whether csv and tsv have a header line; default as above.
+        loose: take `+5`, `.5` and ` 5 ` for numbers too.
 
     Raises:
         InputNotFoundError: no such file.
@@ -39,7 +45,7 @@ def read_table(path: str | Path, *, header: bool | None = None) -> pl.DataFrame:
         if suffix == ".jsonl":
             return pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
         if suffix in (".csv", ".tsv"):
-            return _read_delimited(path, "\t" if suffix == ".tsv" else ",", header)
+            return _read_delimited(path, "\t" if suffix == ".tsv" else ",", header, loose)
         if suffix == ".txt":
             lines = path.read_text(encoding="utf-8-sig").split("\n")
             if lines and lines[-1] == "":
@@ -67,7 +73,7 @@ def check_file(path: str | Path) -> Path:
     return path
 
 
-def _read_delimited(path: Path, separator: str, header: bool | None) -> pl.DataFrame:
+def _read_delimited(path: Path, separator: str, header: bool | None, loose: bool) -> pl.DataFrame:
     if header is None:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             header = separator != "\t" or "\t" in stream.readline()
@@ -85,14 +91,14 @@ def _read_delimited(path: Path, separator: str, header: bool | None) -> pl.DataF
             table = table.rename({table.columns[0]: "label"})
         else:
             table.columns = [str(i) for i in range(table.width)]
-    return table.select(_as_numbers(table[column]) for column in table.columns)
+    return table.select(_as_numbers(table[column], loose) for column in table.columns)
 
 
-def _as_numbers(texts: pl.Series) -> pl.Series:
+def _as_numbers(texts: pl.Series, loose: bool) -> pl.Series:
     filled = texts.filter(texts != "")
     if len(filled) == 0:
         return texts
-    for pattern, dtype in ((_INTEGER, pl.Int64), (_FLOAT, pl.Float64)):
+    for pattern, dtype in ((_INTEGER, pl.Int64), (_LOOSE if loose else _FLOAT, pl.Float64)):
         if filled.str.contains(pattern).all():
-            return texts.set(texts == "", None).cast(dtype)
+            return texts.set(texts == "", None).str.strip_chars().cast(dtype)
     return texts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import polars.selectors as cs
 
 from projector_export.errors import DataError, InputNotFoundError, MissingExtraError
 from projector_export.points import LABEL, Points, as_vectors
-from projector_export.sources.images import list_images
+from projector_export.sources.images import list_images, path_text
 from projector_export.sources.tables import TABLE_SUFFIXES, check_file, read_table
 from projector_export.thumbnails import fitting_tile_px, read_thumbnails
 
@@ -69,7 +71,9 @@ def read_vectors(
         if len(failed) == len(files):
             raise DataError(f"none of the {len(files)} images can be read; first: {failed[0]}")
         image_facts = {"images_unreadable": [{"row": r, "why": w} for r, w in failed.items()]}
-        columns = columns.with_columns(pl.Series("path", [file.as_posix() for file in files]))
+        if "path" not in columns.columns:
+            path_column = pl.DataFrame({"path": [path_text(file) for file in files]})
+            columns = pl.concat([columns, path_column], how="horizontal")
     return Points(
         vectors,
         choose_label(columns, label, where=str(metadata or path)),
@@ -96,7 +100,10 @@ def choose_label(columns: pl.DataFrame, label: str | None, *, where: str) -> pl.
             f"{', '.join(columns.columns) or '(none)'}"
         )
     if LABEL in columns.columns:
-        columns = columns.rename({LABEL: "label_original"})
+        spare = "label_original"
+        while spare in columns.columns:
+            spare += "_"
+        columns = columns.rename({LABEL: spare})
     return columns.select(pl.col(label).alias(LABEL), pl.all())
 
 
@@ -125,7 +132,7 @@ def read_arrays(path: Path, *, label: str | None = None) -> tuple[np.ndarray, pl
             f"{path} ends in {suffix!r}; expected vectors as {' '.join(VECTOR_SUFFIXES)}"
         )
     header = False if suffix in (".csv", ".tsv") and _starts_with_numbers(path) else None
-    return _split_table(read_table(path, header=header), path, label)
+    return _split_table(read_table(path, header=header, loose=True), path, label)
 
 
 def _split_table(
@@ -199,12 +206,12 @@ def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _not_readable(path, error) from error
 
 
 def _not_readable(path: Path, error: Exception) -> DataError:
-    if "pickle" in str(error):
+    if "pickle" in str(error) or "Python objects" in str(error):
         return DataError(
             f"{path} holds pickled Python objects, which can run code when loaded; expected a "
             "numeric array: save it again with np.save(path, array.astype('float32'))"
@@ -225,11 +232,12 @@ def _read_pt(path: Path) -> dict[str, Any]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be loaded with weights_only=True ({str(error).splitlines()[0]}); "
+            f"{path} cannot be loaded with weights_only=True ({_reason(error)}); "
             "expected a tensor or a dict of tensors: save it with torch.save(tensor, path)"
         ) from error
     found = loaded if isinstance(loaded, dict) else {path.stem: loaded}
-    arrays = {str(k): _from_torch(v) for k, v in found.items() if isinstance(v, torch.Tensor)}
+    tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
+    arrays = {key: _from_torch(tensor, path) for key, tensor in tensors.items()}
     if not arrays:
         raise DataError(
             f"{path} holds {type(loaded).__name__}; expected a tensor or a dict of them"
@@ -237,7 +245,7 @@ def _read_pt(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _from_torch(tensor: Any) -> np.ndarray:
+def _from_torch(tensor: Any, path: Path) -> np.ndarray:
     import torch
 
     tensor = tensor.detach()
@@ -245,8 +253,15 @@ def _from_torch(tensor: Any) -> np.ndarray:
         tensor = tensor.to_dense()
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
-    array: np.ndarray = tensor.numpy()
+    try:
+        array: np.ndarray = tensor.numpy()
+    except TypeError as error:
+        raise DataError(f"{path} holds {tensor.dtype}; convert it to float32 first") from error
     return array
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -256,15 +271,15 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="np") as archive:
             names = archive.keys()
             return {key: archive.get_tensor(key) for key in names}
-    except TypeError as error:  # bfloat16, which NumPy does not have
+    except (TypeError, AttributeError) as error:  # types that NumPy does not have
         try:
             from safetensors.torch import load_file
         except ImportError:
             raise DataError(
-                f"{path} holds bfloat16, which needs torch: pip install "
-                "'projector-export[training]', or save float32"
+                f"{path} holds a type that NumPy does not have; save it as float32, or "
+                "pip install 'projector-export[training]' for bfloat16"
             ) from error
-        return {key: _from_torch(tensor) for key, tensor in load_file(path).items()}
+        return {key: _from_torch(tensor, path) for key, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error})") from error
 

@@ -112,14 +112,14 @@ def test_a_number_out_of_range_is_refused(n_clusters: int) -> None:
 
 def test_a_sample_loses_less_than_one_percent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above `SAMPLE_ROWS` the best of several starts is found on a sample, refined on all rows."""
-    rng = np.random.default_rng(3)
-    centres = 3 * rng.standard_normal((8, 10))
-    vectors = (centres[rng.integers(0, 8, 4_000)] + rng.standard_normal((4_000, 10))).astype("f4")
-    monkeypatch.setattr(module, "SAMPLE_ROWS", 800)
-    found = find_clusters(vectors, n_clusters=8)
-    best = KMeans(8, n_init=10, random_state=0).fit(vectors).inertia_
+    rng = np.random.default_rng(4)  # a single start on all rows misses the best by 17 % here
+    centres = 8 * rng.standard_normal((20, 6))
+    vectors = (centres[rng.integers(0, 20, 3_000)] + rng.standard_normal((3_000, 6))).astype("f4")
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 1_000)
+    found = find_clusters(vectors, n_clusters=20)
+    best = KMeans(20, n_init=10, random_state=0).fit(vectors).inertia_
     assert _inertia(vectors, found) <= 1.01 * best
-    assert len(found.labels) == 4_000
+    assert len(found.labels) == 3_000
     assert found.sizes.tolist() == sorted(found.sizes.tolist(), reverse=True)
 
 

@@ -48,6 +48,7 @@ def test_a_state_has_every_key_that_the_viewer_reads() -> None:
     (state,) = _states([view], _columns(n=[1, 2, 3]))
     assert set(state) == STATE_KEYS
     del state["projections"]
+    assert 0.8 < state["cameraDef"].pop("zoom") < 1.3
     assert state == {
         "label": "Title",
         "isSelected": False,
@@ -77,7 +78,6 @@ def test_a_state_has_every_key_that_the_viewer_reads() -> None:
             "orthographic": True,
             "position": [0, 0, 4],
             "target": [0, 0, 0],
-            "zoom": 0.95,
         },
         "selectedColorOptionName": "n",
         "forceCategoricalColoring": False,
@@ -86,15 +86,14 @@ def test_a_state_has_every_key_that_the_viewer_reads() -> None:
 
 
 def test_a_3d_state_has_three_coordinates_and_a_perspective() -> None:
-    """3-D camera: position [0.45, 0.9, 1.6], target [0, 0, 0], zoom 1."""
+    """3-D camera: from above one corner, in the direction of [0.45, 0.9, 1.6], zoom 1."""
     (state,) = _states([View("T", "umap3d", "label")], _columns())
     assert state["umapIs3d"] is True
-    assert state["cameraDef"] == {
-        "orthographic": False,
-        "position": [0.45, 0.9, 1.6],
-        "target": [0, 0, 0],
-        "zoom": 1,
-    }
+    camera = state["cameraDef"]
+    assert (camera["orthographic"], camera["target"], camera["zoom"]) == (False, [0, 0, 0], 1)
+    x, y, z = camera["position"]
+    assert (y / x, z / x) == pytest.approx((2, 1.6 / 0.45), rel=0.02)
+    assert 0.4 < x < 0.7  # nearer cuts the cube's corners off, farther wastes the screen
     assert state["projections"] == [
         {"umap-0": 1.0, "umap-1": 4.0, "umap-2": 7.0},
         {"umap-0": 2.5, "umap-1": 0.123, "umap-2": 8.0},

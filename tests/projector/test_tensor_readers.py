@@ -38,7 +38,7 @@ print(json.dumps({'tf': tf.__version__, 'answers': answers}))
 def tricky_tensors() -> dict[str, np.ndarray]:
     """Raw float32 that passes for text at its start, or wholly."""
     feed = np.ones((40, 4), np.float32)
-    feed.view(np.uint8).reshape(-1)[:8] = np.frombuffer(b"1.0\n2.0\n", np.uint8)
+    feed.view(np.uint8).reshape(-1)[:8] = np.frombuffer(b"abc\ndef\n", np.uint8)
     feed[5, 0] = -1.5  # bytes that are no UTF-8, after the line feed
     return {
         "zeros": np.zeros((20, 3), np.float32),
