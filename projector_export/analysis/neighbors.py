@@ -19,7 +19,9 @@ Metric = Literal["cosine", "euclidean"]
 EXACT_ROWS = 20_000
 N_PROBES = 8
 RECALL_SAMPLE = 500
+MAX_CAREFUL_ROWS = 4_000
 _FAR = 16
+_BLUR = 1e-3
 LARGEST_VALUE = 1e15
 """Squares of larger values, summed over thousands of columns, come near float32's 3e38."""
 
@@ -102,6 +104,10 @@ def build_graph(
     near = prepared - offset if offset.any() else prepared
     indices = _search_exact(near, k) if exact else _search_cells(near, k, seed)
     distances = _distances(prepared, indices)
+    blurred = _blurred_rows(near, distances)
+    if len(blurred) and (exact or len(blurred) <= MAX_CAREFUL_ROWS):
+        indices[blurred] = _drop_self(_search_float64(near, blurred, k + 1), blurred, k)
+        distances[blurred] = _distances(prepared, indices[blurred], blurred)
     order = np.lexsort((indices, distances))
     indices = np.take_along_axis(indices, order, axis=1)
     distances = np.take_along_axis(distances, order, axis=1)
@@ -119,6 +125,31 @@ def far_offset(vectors: np.ndarray) -> np.ndarray | np.float32:
     spread = float(np.square(sample - mean).sum(axis=1).mean())
     far = float(np.square(mean).sum()) > _FAR * spread
     return mean.astype(np.float32) if far else np.float32(0)
+
+
+def _blurred_rows(vectors: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Rows whose neighbours are too near for the float32 digits of expanded squares."""
+    size = float(np.einsum("nd,nd->n", vectors, vectors).mean())
+    return np.flatnonzero(np.square(distances[:, -1]) < _BLUR * size)
+
+
+def _search_float64(vectors: np.ndarray, rows: np.ndarray, width: int) -> np.ndarray:
+    """Return the `width` nearest rows of each of `rows`, compared with all, in float64."""
+    found = np.empty((len(rows), width), dtype=np.int64)
+    for first in range(0, len(rows), 2048):
+        queries = vectors[rows[first : first + 2048]].astype(np.float64)
+        best = np.full((len(queries), width), np.inf)
+        where = np.full((len(queries), width), -1)
+        for start in range(0, len(vectors), 4096):
+            block = vectors[start : start + 4096].astype(np.float64)
+            squared = np.square(block).sum(axis=1) - 2 * (queries @ block.T)
+            both = np.hstack([best, squared])
+            keep = np.argpartition(both, width - 1, axis=1)[:, :width]
+            numbers = np.broadcast_to(np.arange(start, start + len(block)), squared.shape)
+            where = np.take_along_axis(np.hstack([where, numbers]), keep, axis=1)
+            best = np.take_along_axis(both, keep, axis=1)
+        found[first : first + 2048] = where
+    return found
 
 
 def _search_exact(prepared: np.ndarray, k: int) -> np.ndarray:
@@ -145,11 +176,12 @@ def _search_cells(prepared: np.ndarray, k: int, seed: int) -> np.ndarray:
     best = np.full((n, N_PROBES, width), np.inf, dtype=np.float32)
     found = np.full((n, N_PROBES, width), -1, dtype=np.int32)
     slot = np.zeros(n, dtype=np.int64)
-    for own, asking in zip(members, visitors, strict=True):
+    for centre, own, asking in zip(kmeans.centroids, members, visitors, strict=True):
         if len(own) == 0:
             continue
         take = min(width, len(own))
-        squared, local = faiss.knn(prepared[asking], prepared[own], take)
+        # Seen from the cell's centre, squares are small and keep their digits.
+        squared, local = faiss.knn(prepared[asking] - centre, prepared[own] - centre, take)
         best[asking, slot[asking], :take] = squared
         found[asking, slot[asking], :take] = own[local]
         slot[asking] += 1
@@ -175,25 +207,25 @@ def _drop_self(found: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
     return np.ascontiguousarray(found[~is_self].reshape(len(rows), k), dtype=np.int32)
 
 
-def _distances(prepared: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Distances of the graph's edges, with differences taken first so that equal rows give 0."""
+def _distances(
+    prepared: np.ndarray, indices: np.ndarray, sources: np.ndarray | None = None
+) -> np.ndarray:
+    """Distances from each row (of `sources`) to its neighbours; equal rows give 0 exactly."""
     n, k = indices.shape
+    sources = np.arange(n) if sources is None else sources
     distances = np.empty((n, k), dtype=np.float32)
     step = max(1, 4_000_000 // (k * prepared.shape[1]))
     for start in range(0, n, step):
         rows = slice(start, start + step)
         difference = prepared[indices[rows]]
-        difference -= prepared[rows, None]
+        difference -= prepared[sources[rows], None]
         distances[rows] = np.sqrt(np.einsum("nkd,nkd->nk", difference, difference))
     return distances
 
 
 def _measure_recall(prepared: np.ndarray, indices: np.ndarray, seed: int) -> float:
-    import faiss
-
     k = indices.shape[1]
     rows = np.random.default_rng(seed).choice(len(prepared), RECALL_SAMPLE, replace=False)
-    _, truth = faiss.knn(prepared[rows], prepared, k + 1)
-    truth = _drop_self(truth, rows, k)
+    truth = _drop_self(_search_float64(prepared, rows, k + 1), rows, k)
     hits = sum(len(np.intersect1d(truth[i], indices[row])) for i, row in enumerate(rows))
     return hits / float(RECALL_SAMPLE * k)

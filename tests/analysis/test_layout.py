@@ -103,10 +103,10 @@ def test_clear_blobs_lie_apart() -> None:
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_neighbourhoods_of_digits_are_kept(n_dims: int) -> None:
-    """Quality is that of UMAP: trustworthiness of 500 digits at least 0.95 (umap-learn: 0.97)."""
+    """Quality is that of UMAP: umap-learn 0.5.12 reaches 0.988 in 2-D, 0.990 in 3-D."""
     vectors = load_digits().data[:500].astype(np.float32)
     layout = _lay_out(vectors, n_dims)
-    assert trustworthiness(vectors, layout, n_neighbors=10) >= 0.95
+    assert trustworthiness(vectors, layout, n_neighbors=10) >= 0.98
 
 
 def test_the_cosine_metric_uses_cosine_distances() -> None:

@@ -115,6 +115,15 @@ def test_equal_distances_are_in_row_order() -> None:
     """The same vectors give the same graph, ties too."""
     square = np.array([[0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]], dtype=np.float32)
     assert build_graph(square, k=4, metric="euclidean").indices[0].tolist() == [1, 2, 3, 4]
+    side = 40
+    grid = np.stack(np.divmod(np.arange(side * side), side), axis=1).astype(np.float32)
+    shuffled = np.random.default_rng(0).permutation(side * side)
+    graph = build_graph(grid[shuffled], k=8, metric="euclidean")
+    inner = ((grid[shuffled] > 0) & (grid[shuffled] < side - 1)).all(axis=1)
+    nearest, diagonal = graph.indices[inner, :4], graph.indices[inner, 4:]
+    assert (graph.distances[inner, :4] == 1).all()
+    assert (np.diff(nearest, axis=1) > 0).all()
+    assert (np.diff(diagonal, axis=1) > 0).all()
 
 
 @pytest.mark.parametrize(("n", "dims"), [(30, 2), (400, 8), (1_500, 64)])
