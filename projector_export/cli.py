@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_notes = Console(stderr=True, highlight=False, soft_wrap=True)
+_notes = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 Out = Annotated[
     Path | None, typer.Argument(help="Run directory to write to.  [default: logs/<input's name>]")
@@ -37,7 +38,10 @@ Out = Annotated[
 Name = Annotated[str | None, typer.Option(help="Name of the embedding.")]
 Thumbnail = Annotated[int, typer.Option(help="Side of a thumbnail in pixels.", min=1, max=1024)]
 BatchSize = Annotated[int, typer.Option(help="Images a forward pass.", min=1)]
-Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1.  [default: 6006 or a free one]")]
+Port = Annotated[
+    int | None,
+    typer.Option(help="Port on 127.0.0.1.  [default: 6006 or a free one]", min=1, max=65535),
+]
 
 
 def _shared_options(
@@ -213,9 +217,11 @@ def images(
 
     name = name or safe_name(folder.resolve().name)
     out = out or Path("logs") / name
+    from projector_export.sources.images import read_images
+
     _export_images(
-        folder, out, name, model, weights, _read_classes(classes), prompt or [], device,
-        batch_size, thumbnail, shared,
+        lambda: read_images(folder, name=name), out, name, model, weights,
+        _read_classes(classes), prompt or [], device, batch_size, thumbnail, shared,
     )  # fmt: skip
 
 
@@ -231,17 +237,19 @@ def demo(
     """Export scikit-learn's 1,797 handwritten digits with the model that ships; offline."""
     from dataclasses import replace
 
-    from projector_export.sources.digits import DIGIT_WORDS, write_digit_images
+    from projector_export.projector.log_dir import read_manifest
+    from projector_export.sources.digits import DIGIT_WORDS, digit_items
 
+    if read_manifest(out / "digits").get("encoder", {}).get("model") == "digits_clip":
+        # An earlier demo may be replaced without asking, nothing else.
+        shared.settings = replace(shared.settings, force=True)
     folder = out.parent / f"{out.name}_images"
-    write_digit_images(folder)
-    shared.settings = replace(shared.settings, force=True)
     _export_images(
-        folder, out, "digits", "digits_clip", None, list(DIGIT_WORDS),
+        lambda: digit_items(folder), out, "digits", "digits_clip", None, list(DIGIT_WORDS),
         ["a photo of the digit {}"], "auto", 64, 32, shared,
     )  # fmt: skip
     if serve:
-        _serve(out, port)
+        _serve(out, port, on_stderr=shared.quiet or shared.as_json)
 
 
 @app.command()
@@ -265,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _export_images(
-    folder: Path,
+    read_items: Callable[[], Any],
     out: Path,
     name: str,
     model: str,
@@ -281,13 +289,12 @@ def _export_images(
     from projector_export.encoding.zero_shot import DEFAULT_PROMPT
     from projector_export.pipeline import export
     from projector_export.projector.log_dir import check_output
-    from projector_export.sources.images import read_images
 
     start = time.perf_counter()
     check_output(out, name, force=shared.settings.force)
     with shared.progress() as tell:
         tell("listing images")
-        items = read_images(folder, name=name)
+        items = read_items()
         tell("loading the model")
         encoder = OpenClipEncoder(model, weights, device=device)
         result = export(
@@ -304,11 +311,11 @@ def _export_images(
     shared.report(result, time.perf_counter() - start)
 
 
-def _serve(log_dir: Path, port: int | None) -> None:
+def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
     from projector_export.viewing.serve import start_tensorboard
 
     server = start_tensorboard(log_dir, port=port)
-    typer.echo(f"Projector: {server.url}   (Ctrl+C ends)")
+    typer.echo(f"Projector: {server.url}   (Ctrl+C ends)", err=on_stderr)
     try:
         server.process.wait()
     except KeyboardInterrupt:
@@ -320,7 +327,7 @@ def _serve(log_dir: Path, port: int | None) -> None:
 def _read_classes(classes: str | None) -> list[str]:
     if classes is None:
         return []
-    if Path(classes).is_file():
+    if os.path.isfile(classes):  # Path.is_file() raises where a list of names is too long
         try:
             names = Path(classes).read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:

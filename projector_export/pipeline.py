@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,12 @@ from projector_export.analysis.neighbors import NeighborGraph, build_graph, prep
 from projector_export.analysis.principal import Components, fit_components, measure_recall
 from projector_export.analysis.thinning import choose_rows
 from projector_export.encoding.encoder import ImageEncoder, encode
-from projector_export.encoding.zero_shot import DEFAULT_PROMPT, TextEncoder, add_predictions
+from projector_export.encoding.zero_shot import (
+    DEFAULT_PROMPT,
+    TextEncoder,
+    add_predictions,
+    check_classes,
+)
 from projector_export.errors import DataError, OptionError
 from projector_export.limits import SMOOTH_VALUES
 from projector_export.points import Items, Points, as_vectors
@@ -37,27 +43,12 @@ from projector_export.projector.sprite import render_sprite
 from projector_export.projector.tensor import render_tensor_bytes, render_tensor_tsv
 from projector_export.settings import Settings
 
-MIN_NEIGHBORS = 15
+ANALYSIS_NEIGHBORS = 15
 MIN_VIEW_DIMS = 32
 OUR_COLUMNS = frozenset(
-    [
-        "cluster",
-        "cluster_distance",
-        "anomaly",
-        "anomaly_kind",
-        "anomaly_global",
-        "anomaly_group",
-        "anomaly_local",
-        "anomaly_reference",
-        "nearest",
-        "nearest_angle",
-        "duplicate_group",
-        "umap3d_x",
-        "umap3d_y",
-        "umap3d_z",
-        "umap2d_x",
-        "umap2d_y",
-    ]
+    "cluster cluster_distance anomaly anomaly_kind anomaly_global anomaly_group anomaly_local"
+    " anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y umap3d_z"
+    " umap2d_x umap2d_y source_row shown".split()
 )
 
 Progress = Callable[[str], None]
@@ -118,8 +109,10 @@ def export(
     settings = settings or Settings()
     tell = progress or _ignore
     check_output(Path(out), items.name, force=settings.force)
-    if classes and not (hasattr(encoder, "encode_texts") and hasattr(encoder, "logit_scale")):
-        raise OptionError("classes need an encoder for texts too, such as OpenClipEncoder")
+    if classes:
+        check_classes(classes, prompts)
+        if not (hasattr(encoder, "encode_texts") and hasattr(encoder, "logit_scale")):
+            raise OptionError("classes need an encoder for texts too, such as OpenClipEncoder")
     start = time.perf_counter()
     with _in_background(load_umap if settings.umap_dims else _nothing):
         points = encode(
@@ -132,10 +125,11 @@ def export(
     if classes:
         texts: TextEncoder = encoder  # type: ignore[assignment]
         points = add_predictions(points, texts, classes, prompts=prompts)
-        points = replace(
-            points,
-            origin={**points.origin, "classes": list(classes), "prompts": list(prompts)},
-        )
+        facts: dict[str, Any] = {"classes": list(classes), "prompts": list(prompts)}
+        if "agrees" in points.columns.columns:
+            agrees = points.columns["agrees"]
+            facts["zero_shot_agreement"] = round(float(agrees.sum()) / len(agrees), 4)
+        points = replace(points, origin={**points.origin, **facts})
     points = replace(
         points, origin={**points.origin, "encode_seconds": round(time.perf_counter() - start, 2)}
     )
@@ -160,7 +154,8 @@ def export_points(
         progress: called with a line for each step.
 
     Returns:
-        What was done. On any error nothing in `out` has changed.
+        What was done. On an error nothing in `out` has changed, unless the disk refuses the very
+        last step; then the run shows the old export or the new one, and the message says which.
 
     Raises:
         OptionError, DataError, OutputError, NameTakenError: as their docstrings say.
@@ -177,6 +172,8 @@ def export_points(
         )
     points, warnings = _rename_clashes(points)
     if normal is not None:
+        if not settings.anomalies:
+            raise OptionError("normal items are for the anomaly columns, which are switched off")
         normal = as_vectors(normal, where="normal")
         if normal.shape[1] != points.vectors.shape[1]:
             raise DataError(
@@ -186,13 +183,14 @@ def export_points(
     with _in_background(load_umap if settings.umap_dims else _nothing):
         with clock.stage("neighbours"):
             prepared = prepare_vectors(points.vectors, settings.metric)
-            k = max(MIN_NEIGHBORS, settings.umap_neighbors - 1)
+            k = max(ANALYSIS_NEIGHBORS, settings.umap_neighbors - 1)
             graph = build_graph(prepared, k=k, metric=settings.metric, seed=settings.seed)
         with clock.stage("principal components"):
             view_dims = _choose_view_dims(points, settings)
             components = fit_components(prepared, max(3, view_dims or 0), seed=settings.seed)
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(_analyse, points, prepared, graph, settings, normal, clock)
+        near = graph.first(ANALYSIS_NEIGHBORS)
+        beside = pool.submit(_analyse, points, prepared, near, settings, normal, clock)
         layouts = [
             _lay_out(prepared, graph, components, n_dims, settings, clock)
             for n_dims in sorted(set(settings.umap_dims), reverse=True)
@@ -294,8 +292,9 @@ def _write(
         if shown.thumbnails is not None:
             sprite, tile_px = render_sprite(shown.thumbnails)
             staging.write("sprite.png", sprite)
-        _parquet_frame(points.columns, rows).write_parquet(staging.folder / "points.parquet")
-        staging.add("points.parquet")
+        buffer = io.BytesIO()
+        _parquet_frame(points.columns, rows).write_parquet(buffer)
+        staging.write("points.parquet", buffer.getvalue())
     embedding = Embedding(points.name, shape, points.name, tensor, tile_px)
     staging.write_config(embedding)
     with clock.stage("reading back"):
@@ -366,9 +365,6 @@ def _facts(
     }
     if clusters is not None:
         facts["clusters"] = {"k": len(clusters.centroids), "silhouette": clusters.silhouette}
-    if "agrees" in points.columns.columns:
-        agrees = points.columns["agrees"]
-        facts["zero_shot_agreement"] = round(float(agrees.sum()) / n, 4)
     return facts
 
 
@@ -382,10 +378,10 @@ def _versions() -> dict[str, str]:
 
 def _rename_clashes(points: Points) -> tuple[Points, list[str]]:
     """A user's column with one of our names becomes `user_<name>`."""
-    clashes = [c for c in points.columns.columns if c in OUR_COLUMNS]
+    clashes = [c for c in points.columns.columns if c.strip() in OUR_COLUMNS]
     if not clashes:
         return points, []
-    renamed = {c: f"user_{c}" for c in clashes}
+    renamed = {c: f"user_{c.strip()}" for c in clashes}
     taken = set(renamed.values()) & set(points.columns.columns)
     if taken:
         raise DataError(f"columns {sorted(taken)} stand in the way of renaming {clashes}")

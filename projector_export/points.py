@@ -7,6 +7,7 @@ holds. The checks that keep it so live here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,10 @@ class Points:
     def with_columns(self, columns: pl.DataFrame) -> Points:
         """Return new points with these N-row columns added; one of the same name is replaced."""
         _check_rows(columns, len(self), "vectors", self.name)
-        return replace(self, columns=self.columns.with_columns(columns.get_columns()))
+        # A copy: the vectors are the same object, which need not be looked through again.
+        changed = copy(self)
+        object.__setattr__(changed, "columns", self.columns.with_columns(columns.get_columns()))
+        return changed
 
     def take(self, rows: np.ndarray) -> Points:
         """Return new points with just these row numbers, in that order."""
@@ -93,13 +97,21 @@ class Points:
         )
 
 
-def as_vectors(values: np.ndarray, *, where: str, min_rows: int = 2) -> np.ndarray:
+def as_text(values: pl.Series) -> pl.Series:
+    """Return a column of any type as text, missing values as empty text."""
+    dtype = values.dtype
+    if dtype in (pl.Boolean, pl.String, pl.Date, pl.Time, pl.Categorical, pl.Enum):
+        return values.cast(pl.String).fill_null("")
+    texts = ["" if value is None else str(value) for value in values.to_list()]
+    return pl.Series(values.name, texts, dtype=pl.String)
+
+
+def as_vectors(values: np.ndarray, *, where: str) -> np.ndarray:
     """Return `values` as (N, D) float32, C-contiguous and finite, copying only when needed.
 
     Args:
         values: 2-D array of any integer, boolean or real floating dtype.
         where: named in the error, usually a file.
-        min_rows: the fewest rows accepted.
 
     Raises:
         DataError: not 2-D, too small, not numeric, or not finite.
@@ -116,10 +128,10 @@ def as_vectors(values: np.ndarray, *, where: str, min_rows: int = 2) -> np.ndarr
             "(float16/32/64 or integers): convert them first"
         )
     rows, dims = values.shape
-    if rows < min_rows or dims < 2:
+    if rows < 2 or dims < 2:
         raise DataError(
             f"{where} holds {rows} vectors of {dims} values; the projector needs at least "
-            f"{min_rows} vectors of 2 values: give it more"
+            "2 vectors of 2 values: give it more"
         )
     with np.errstate(over="ignore"):
         vectors = np.ascontiguousarray(values, dtype=np.float32)

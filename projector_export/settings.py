@@ -17,7 +17,7 @@ class Settings:
         metric: of all analyses.
         clusters: number of K-Means clusters, "auto", or None for none.
         umap_dims: layouts to compute, of 2 and 3.
-        umap_neighbors: as in umap-learn, 2 or more.
+        umap_neighbors: as in umap-learn, 2 to 200.
         umap_min_dist: as in umap-learn, 0 to 1.
         anomalies: whether to add the anomaly columns.
         reference_quantile: share of the known-normal items that pass as normal.
@@ -54,7 +54,7 @@ class Settings:
             "clusters", clusters, "auto, none or a number from 1",
         )  # fmt: skip
         _check(set(self.umap_dims) <= {2, 3}, "umap_dims", self.umap_dims, "2, 3, both or none")
-        _check(self.umap_neighbors >= 2, "umap_neighbors", self.umap_neighbors, "2 or more")
+        _check(2 <= self.umap_neighbors <= 200, "umap_neighbors", self.umap_neighbors, "2 to 200")
         _check(0 <= self.umap_min_dist <= 1, "umap_min_dist", self.umap_min_dist, "0 to 1")
         _check(
             0 < self.reference_quantile <= 1,

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,16 +55,34 @@ def open_image(path: Path) -> Image.Image:
         DataError: the file cannot be read as an image; says why.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits, which convert() would cut off at 255
-                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            if upright.mode[0] in "IF":  # more than 8 bits, which convert() would cut off at 255
+                upright = _to_eight_bits(upright)
             has_alpha = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
             return upright.convert("RGBA" if has_alpha else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).replace(str(path), path.name)
+    except Exception as error:  # Pillow's decoders raise what a broken file makes them trip over
+        reason = str(error).replace(str(path), path.name) or type(error).__name__
         raise DataError(f"{path} cannot be read as an image ({reason})") from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Pillow's decoders for IMAGE_SUFFIXES; it would choose any by content, Ghostscript too."""
+    Image.init()
+    wanted = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+    return tuple(name for name in wanted if name in Image.OPEN)
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale a grey image of 16 or 32 bits, or of floats, by the range that its values are in."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    if image.mode == "F":
+        full = 1.0 if values.max() <= 1 else 255.0
+    else:
+        full = 255.0 if image.mode == "I" and values.max() <= 255 else 65535.0
+    return Image.fromarray((np.clip(values / full, 0, 1) * 255).astype(np.uint8))
 
 
 def fit_tile(image: Image.Image, tile_px: int) -> np.ndarray:

@@ -70,10 +70,11 @@ def trustworthiness(vectors: np.ndarray, layout: np.ndarray) -> float:
     n = len(vectors)
     rows = np.random.default_rng(0).choice(n, min(n, N_SAMPLED), replace=False)
     _, found = faiss.knn(layout[rows], layout, K + 1)
+    squares = np.einsum("nd,nd->n", vectors, vectors)
     penalty = 0.0
     for row, hits in zip(rows, found, strict=True):
-        distances = np.square(vectors - vectors[row]).sum(axis=1)
-        distances[row] = -1
+        distances = squares - 2 * (vectors @ vectors[row])
+        distances[row] = -np.inf
         neighbours = [hit for hit in hits if hit != row][:K]
         for hit in neighbours:
             rank = int((distances < distances[hit]).sum())  # the point itself is one of them

@@ -11,7 +11,7 @@ import polars as pl
 
 from projector_export.analysis.neighbors import NeighborGraph, build_graph, prepare_vectors
 from projector_export.errors import OptionError
-from projector_export.points import LABEL, Points
+from projector_export.points import LABEL, Points, as_text
 
 RIGHT_ANGLE_CHORD = 2**0.5
 # Rounding in float32, relative to the radius of the data: less than this is no distance.
@@ -56,7 +56,7 @@ def add_nearest(
         )
     chord = 2 * np.sin(np.radians(duplicate_angle_deg) / 2)
     radius = 1.0 if graph.metric == "cosine" else _rms_radius(prepared)
-    labels = points.columns[LABEL].cast(pl.String)
+    labels = as_text(points.columns[LABEL])
     columns = {
         "nearest": labels.gather(graph.indices[:, 0]),
         "nearest_angle": _nearest_angles(points, prepared, graph),

@@ -188,7 +188,10 @@ def _kernel() -> Callable[..., None]:
     import numba
     from umap import layouts
 
-    function: Callable[..., None] = numba.njit(
-        layouts._optimize_layout_euclidean_single_epoch, fastmath=True, nogil=True, cache=True
-    )
+    epoch = layouts._optimize_layout_euclidean_single_epoch
+    function: Callable[..., None]
+    try:
+        function = numba.njit(epoch, fastmath=True, nogil=True, cache=True)
+    except RuntimeError:  # no place on disk to keep it
+        function = numba.njit(epoch, fastmath=True, nogil=True)
     return function

@@ -7,7 +7,7 @@ times faster on a CPU and does not depend on the number of threads — and the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -47,6 +47,13 @@ class NeighborGraph:
     def k(self) -> int:
         """Neighbours of a point."""
         return int(self.indices.shape[1])
+
+    def first(self, k: int) -> NeighborGraph:
+        """Return the graph of the k nearest only; the graph itself when it has no more."""
+        if k >= self.k:
+            return self
+        nearest = np.ascontiguousarray(self.indices[:, :k])
+        return replace(self, indices=nearest, distances=self.distances[:, :k].copy())
 
     def metric_distances(self) -> np.ndarray:
         """(N, k) float32: 1 - cosine for the cosine metric, Euclidean distances otherwise."""
@@ -168,7 +175,8 @@ def _search_cells(prepared: np.ndarray, k: int, seed: int) -> np.ndarray:
     sample = np.sort(rng.choice(n, min(n, 64 * n_cells), replace=False))
     kmeans = faiss.Kmeans(dims, n_cells, niter=8, seed=seed, min_points_per_centroid=1)
     kmeans.train(prepared[sample])
-    _, probes = faiss.knn(prepared, kmeans.centroids, N_PROBES)  # (N, N_PROBES), nearest first
+    centres = np.asarray(kmeans.centroids)
+    _, probes = faiss.knn(prepared, centres, N_PROBES)  # (N, N_PROBES), nearest first
     members = _rows_by_cell(probes[:, :1], n_cells)
     visitors = _rows_by_cell(probes, n_cells)
 
@@ -176,7 +184,7 @@ def _search_cells(prepared: np.ndarray, k: int, seed: int) -> np.ndarray:
     best = np.full((n, N_PROBES, width), np.inf, dtype=np.float32)
     found = np.full((n, N_PROBES, width), -1, dtype=np.int32)
     slot = np.zeros(n, dtype=np.int64)
-    for centre, own, asking in zip(kmeans.centroids, members, visitors, strict=True):
+    for centre, own, asking in zip(centres, members, visitors, strict=True):
         if len(own) == 0:
             continue
         take = min(width, len(own))

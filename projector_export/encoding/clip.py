@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,15 +52,16 @@ class OpenClipEncoder:
         self._model_name, self._weights = model, weights
         self._device = _choose_device(device)
         name, source = _locate(model, weights, open_clip)
+        self._tag = source if source is not None and not os.path.isfile(source) else None
         try:
             built = open_clip.create_model_and_transforms(
                 name, pretrained=source, require_pretrained=True, device=self._device
             )
             self._tokenize = open_clip.get_tokenizer(name)
+            self._weights_file = _weights_file(name, source)
         except Exception as error:  # open_clip lets through whatever its loaders raise
             raise EncoderError(_explain(model, source or name, error)) from error
         self._model, self._transform = built[0].eval(), built[2]
-        self._weights_file = _weights_file(name, source)
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Return open_clip's own preprocessing of one image: (3, S, S) float32."""
@@ -86,9 +88,9 @@ class OpenClipEncoder:
     def describe(self) -> Mapping[str, Any]:
         """Return model, weights and the weights' SHA-256."""
         facts: dict[str, Any] = {"encoder": "open_clip", "model": self._model_name}
-        if self._weights is not None:
+        if self._tag is not None or self._weights is not None:
             # A path would tell where its owner keeps things.
-            facts["weights"] = Path(self._weights).name
+            facts["weights"] = self._tag or Path(str(self._weights)).name
         if self._weights_file is not None:
             with open(self._weights_file, "rb") as stream:
                 facts["weights_sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -115,7 +117,7 @@ def _locate(model: str, weights: str | None, open_clip: Any) -> tuple[str, str |
                 f"{model} needs --weights: a file, or one of {', '.join(tags) or '(no tags)'}"
             )
         weights = DEFAULT_WEIGHTS
-    if weights not in tags and not Path(weights).is_file():
+    if weights not in tags and not os.path.isfile(weights):
         raise EncoderError(
             f"weights {weights!r} are neither a file nor a tag of {model}; "
             f"its tags are {', '.join(tags) or '(none)'}"
@@ -127,12 +129,17 @@ def _weights_file(name: str, source: str | None) -> Path | None:
     if name.startswith("local-dir:"):
         files = sorted(Path(name.removeprefix("local-dir:")).glob("*.safetensors"))
         return files[0] if files else None
-    return Path(source) if source is not None and Path(source).is_file() else None
+    if source is None or os.path.isfile(source):
+        return Path(source) if source else None
+    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+    # Downloaded a moment ago, so this only tells where to.
+    return Path(download_pretrained(get_pretrained_cfg(name, source)))
 
 
 def _explain(model: str, source: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if Path(source).is_file():
+    if os.path.isfile(source):
         return f"{source} does not hold weights for {model} ({reason})"
     return (
         f"the weights {source} of {model} cannot be had ({reason}); give --weights FILE with a "
@@ -144,7 +151,13 @@ def _choose_device(device: str) -> str:
     import torch
 
     if device != "auto":
-        return device
+        try:
+            return str(torch.empty(0, device=device).device)
+        except (RuntimeError, AssertionError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise EncoderError(
+                f"device {device!r} cannot be used ({reason}); expected auto, cpu, cuda or mps"
+            ) from error
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -71,6 +71,8 @@ def encode(
                 f"the encoder returned shape {vectors.shape} for {len(waiting)} images; "
                 "expected one row each"
             )
+        if not np.isfinite(vectors).all():
+            raise EncoderError("the encoder returned numbers that are not finite")
         batches.append(vectors)
         waiting.clear()
 
@@ -78,7 +80,10 @@ def encode(
         try:
             prepared, tile = job.result()
         except DataError as error:
-            skipped.append({"path": str(items.columns["path"][row]), "why": str(error)})
+            # The file's name only: a manifest is shared, a home directory is not.
+            path = items.paths[row]
+            shown = items.columns["path"][row] if "path" in items.columns.columns else path.name
+            skipped.append({"path": shown, "why": str(error).replace(str(path), path.name)})
             continue
         tiles[len(rows)] = tile
         rows.append(row)

@@ -25,6 +25,17 @@ class TextEncoder(Protocol):
         """Return (B, D) float32 of unit length."""
 
 
+def check_classes(classes: Sequence[str], prompts: Sequence[str]) -> None:
+    """Raise OptionError unless there are two different names, and one `{}` in each prompt."""
+    if len(set(classes)) < 2 or len(set(classes)) != len(classes) or not all(classes):
+        raise OptionError(f"classes are {list(classes)}; expected at least two different names")
+    if not prompts:
+        raise OptionError("there is no prompt; expected at least one, such as 'a photo of a {}'")
+    for prompt in prompts:
+        if prompt.count("{}") != 1:
+            raise OptionError(f"prompt {prompt!r} needs one {{}} where the class name goes")
+
+
 def add_predictions(
     points: Points,
     encoder: TextEncoder,
@@ -45,11 +56,7 @@ def add_predictions(
     Raises:
         OptionError: fewer than two classes, a class twice, or a prompt without `{}`.
     """
-    if len(set(classes)) < 2 or len(set(classes)) != len(classes) or not all(classes):
-        raise OptionError(f"classes are {list(classes)}; expected at least two different names")
-    for prompt in prompts:
-        if prompt.count("{}") != 1:
-            raise OptionError(f"prompt {prompt!r} needs one {{}} where the class name goes")
+    check_classes(classes, prompts)
     texts = [prompt.replace("{}", name) for name in classes for prompt in prompts]
     vectors = encoder.encode_texts(texts).reshape(len(classes), len(prompts), -1).mean(axis=1)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -66,7 +66,9 @@ def default_views(columns: pl.DataFrame) -> list[View]:
     sizes = {"umap3d": "3D", "umap2d": "2D"}
     views = []
     if "cluster" in columns.columns:
-        views.append(View(f"UMAP {sizes[deep]} by cluster", deep, "cluster"))
+        few = columns["cluster"].n_unique() <= MAX_CATEGORIES
+        color = "cluster" if few else "cluster_distance"
+        views.append(View(f"UMAP {sizes[deep]} by {color.replace('_', ' ')}", deep, color))
     if 2 <= columns[LABEL].n_unique() <= MAX_CATEGORIES:
         views.append(View(f"UMAP {sizes[flat]} by label", flat, LABEL))
     if "anomaly" in columns.columns:
@@ -159,10 +161,12 @@ def _top_rows(
     columns: pl.DataFrame, score: pl.Expr, most: int, among: pl.Expr | None = None
 ) -> tuple[int, ...]:
     """Row numbers with the highest scores, best first; equal scores in row order."""
-    rows = columns.with_row_index("row_number")
-    if among is not None:
-        rows = rows.filter(among.fill_null(value=False))
-    ranked = rows.select("row_number", score.alias("score")).sort(
+    # Selecting only these two leaves no name for a user's column to clash with.
+    rows = columns.select(
+        score.alias("score"),
+        (pl.lit(value=True) if among is None else among.fill_null(value=False)).alias("among"),
+    ).with_row_index("row")
+    ranked = rows.filter("among").sort(
         "score", descending=True, nulls_last=True, maintain_order=True
     )
-    return tuple(ranked["row_number"].head(most).to_list())
+    return tuple(ranked["row"].head(most).to_list())

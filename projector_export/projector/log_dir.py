@@ -18,10 +18,9 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -99,9 +98,7 @@ def check_output(out: Path, name: str, *, force: bool) -> None:
 
 
 class Staging:
-    """A hidden folder that becomes an export with `commit`, or vanishes.
-
-    Use as a context manager. `write` may be called from several threads.
+    """A hidden folder that becomes an export with `commit`, or vanishes; a context manager.
 
     Attributes:
         run: the hidden folder, shaped like a run of its own.
@@ -118,15 +115,15 @@ class Staging:
         self._made = [p for p in (self.out, *self.out.parents) if not p.exists()]
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(self.out)
-            self.run = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.out))
-        except OSError as error:
-            raise OutputError(f"{self.out} cannot be written to ({error.strerror})") from error
-        self._alive = FileLock(self.run / _ALIVE)
-        self._alive.acquire()
-        self.folder = self.run / self.name
-        self.folder.mkdir()
-        self._mutex = threading.Lock()
+            with FileLock(self.out / _LOCK):
+                _remove_abandoned(self.out)
+                self.run = Path(tempfile.mkdtemp(prefix=_STAGING, dir=self.out))
+                self._alive = FileLock(self.run / _ALIVE)
+                self._alive.acquire()
+            self.folder = self.run / self.name
+            self.folder.mkdir()
+        except (OSError, NotImplementedError) as error:
+            raise OutputError(f"{self.out} cannot be written to ({error})") from error
         return self
 
     def __exit__(
@@ -136,8 +133,9 @@ class Staging:
         trace: TracebackType | None,
     ) -> None:
         self._alive.release()
-        if self.run.name not in _folders_in_use(self.out):
-            shutil.rmtree(self.run, ignore_errors=True)
+        with contextlib.suppress(DataError):  # an unreadable config might name the folder
+            if self.run.name not in _folders_in_use(self.out):
+                shutil.rmtree(self.run, ignore_errors=True)
         if kind is not None:
             for folder in self._made:
                 with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
@@ -149,21 +147,15 @@ class Staging:
         Raises:
             OutputError: the disk refuses.
         """
+        data = content if isinstance(content, bytes) else content.data
         try:
             with open(self.folder / file, "wb") as stream:
-                stream.write(content if isinstance(content, bytes) else content.data)
+                stream.write(data)
         except OSError as error:
             raise OutputError(
                 f"cannot write {file} below {self.out} ({error.strerror}); nothing was changed"
             ) from error
-        self.add(file)
-
-    def add(self, file: str) -> None:
-        """Note a file that was written into `folder` by other means."""
-        with open(self.folder / file, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        with self._mutex:
-            self.hashes[file] = digest
+        self.hashes[file] = hashlib.sha256(data).hexdigest()
 
     def write_manifest(self, facts: dict[str, object]) -> None:
         """Write manifest.json: who made this, the facts, and a SHA-256 for every other file."""
@@ -176,7 +168,10 @@ class Staging:
     def write_config(self, embedding: Embedding) -> None:
         """Make the hidden folder a run of its own, to be read back."""
         text = merge_config("", embedding, where="")
-        (self.run / CONFIG_NAME).write_text(text, encoding="utf-8")
+        try:
+            (self.run / CONFIG_NAME).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write below {self.out} ({error.strerror})") from error
 
     def commit(self, embedding: Embedding, *, force: bool) -> list[str]:
         """Move the export into place and put it into the run's config.
@@ -186,22 +181,35 @@ class Staging:
 
         Raises:
             NameTakenError: another process has taken the name meanwhile.
+            OutputError: the disk refuses. The run shows the old export, or the new one whole.
         """
         from filelock import FileLock
 
-        with FileLock(self.out / _LOCK):
-            check_output(self.out, self.name, force=force)
-            _ensure_event_file(self.out)
-            target = self.out / self.name
-            if not target.exists():
-                self.folder.rename(target)
-            else:
-                staged = f"{self.run.name}/{self.name}"
-                if self.name in tensor_paths(_read_config(self.out), where=str(self.out)):
-                    self._point_config_at(embedding, staged)
-                _replace_files(self.folder, target)
-            self._point_config_at(embedding, self.name)
-            return _missing_tensors(self.out)
+        try:
+            with FileLock(self.out / _LOCK):
+                return self._move_into_place(embedding, force=force)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            shown = "new" if self.run.name in _folders_in_use(self.out) else "old"
+            raise OutputError(
+                f"{self.out / self.name} could not be replaced wholly ({error.strerror}); "
+                f"the run shows the {shown} export: mend the cause and export with --force"
+            ) from error
+
+    def _move_into_place(self, embedding: Embedding, *, force: bool) -> list[str]:
+        check_output(self.out, self.name, force=force)
+        _ensure_event_file(self.out)
+        target = self.out / self.name
+        if not target.exists():
+            self.folder.rename(target)
+        else:
+            staged = f"{self.run.name}/{self.name}"
+            if self.name in tensor_paths(_read_config(self.out), where=str(self.out)):
+                self._point_config_at(embedding, staged)
+            _replace_files(self.folder, target)
+        self._point_config_at(embedding, self.name)
+        return _missing_tensors(self.out)
 
     def _point_config_at(self, embedding: Embedding, folder: str) -> None:
         moved = Embedding(
@@ -230,10 +238,11 @@ def _read_config(out: Path) -> str:
 
 
 def _is_ours(folder: Path) -> bool:
-    return _read_manifest(folder).get("made_by") == _OWNER
+    return read_manifest(folder).get("made_by") == _OWNER
 
 
-def _read_manifest(folder: Path) -> dict[str, object]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return an export's manifest.json, or nothing where there is none."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -243,7 +252,7 @@ def _read_manifest(folder: Path) -> dict[str, object]:
 
 def _replace_files(fresh: Path, target: Path) -> None:
     """Replace the old export's files by the fresh ones; files that are not ours stay."""
-    listed = _read_manifest(target).get("files")
+    listed = read_manifest(target).get("files")
     old = set(listed) if isinstance(listed, dict) else set()
     new = {path.name for path in fresh.iterdir()}
     for path in sorted(fresh.iterdir()):
@@ -283,7 +292,7 @@ def _remove_abandoned(out: Path) -> None:
 
 def _ensure_event_file(out: Path) -> None:
     """TensorBoard sees a directory as a run only when it has an event file."""
-    if any(out.glob("*tfevents*")):
+    if any(path.is_file() for path in out.glob("*tfevents*")):
         return
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 

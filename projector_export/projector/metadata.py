@@ -11,6 +11,8 @@ import io
 
 import polars as pl
 
+from projector_export.points import LABEL, as_text
+
 EMPTY = "(empty)"
 """Shown for an empty or missing text: an empty cell breaks the viewer's search."""
 
@@ -30,6 +32,7 @@ _NUMBER = (
     r"^(?:[+-]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)$"
 )
+SLICE_BYTES = 1_000_000
 _DECIMALS = 6
 
 
@@ -58,7 +61,26 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
     )
     buffer = io.BytesIO()
     cells.write_csv(buffer, separator="\t", include_header=cells.width > 1, quote_style="never")
-    return buffer.getvalue()
+    last_is_float = columns.dtypes[-1].is_float() and cells.width > 1
+    return _pad_slices(buffer.getvalue()) if last_is_float else buffer.getvalue()
+
+
+def _pad_slices(text: bytes) -> bytes:
+    """Move characters off the edges of the slices in which the viewer decodes the file.
+
+    It decodes every million bytes by themselves, which spoils a character that lies across
+    (data-provider.ts, streamParse). A space after the number that ends a line is not seen.
+    """
+    edge = SLICE_BYTES
+    while edge < len(text):
+        start = edge
+        while text[start] & 0xC0 == 0x80:
+            start -= 1
+        if start < edge:
+            line_end = text.rindex(b"\n", 0, start)
+            text = text[:line_end] + b" " * (edge - start) + text[line_end:]
+        edge += SLICE_BYTES
+    return text
 
 
 def one_line(text: pl.Expr) -> pl.Expr:
@@ -68,6 +90,8 @@ def one_line(text: pl.Expr) -> pl.Expr:
 
 def _render_column(values: pl.Series) -> pl.Series:
     dtype = values.dtype
+    if values.name == LABEL and values.null_count():
+        dtype = pl.String()  # every view labels by it, and a missing number cannot be searched
     if dtype.is_integer():
         return values.cast(pl.String).fill_null("")
     if dtype.is_float() or dtype.is_decimal():
@@ -84,15 +108,6 @@ def _render_column(values: pl.Series) -> pl.Series:
         .then(text + TEXT_MARK)
         .otherwise(text)
     ).to_series()
-
-
-def as_text(values: pl.Series) -> pl.Series:
-    """Return a column of any type as text, missing values as empty text."""
-    dtype = values.dtype
-    if dtype in (pl.Boolean, pl.String, pl.Date, pl.Time, pl.Categorical, pl.Enum):
-        return values.cast(pl.String).fill_null("")
-    texts = ["" if value is None else str(value) for value in values.to_list()]
-    return pl.Series(values.name, texts, dtype=pl.String)
 
 
 def _column_names(names: list[str]) -> list[str]:

@@ -71,7 +71,9 @@ def read_back(run: Path, embedding: Embedding, vectors: np.ndarray, n_views: int
         "embeddings",
     )
     served = np.frombuffer(reader.get("/tensor", name), dtype=np.uint8)
-    if not np.array_equal(served, render_tensor_bytes(vectors)):
+    as_text = embedding.tensor.endswith(".tsv")
+    meant = vectors.reshape(-1).view(np.uint8) if as_text else render_tensor_bytes(vectors)
+    if not np.array_equal(served, meant):
         raise ReadBackError(f"the tensor that TensorBoard reads for {name!r} is not the one meant")
     folder = run / embedding.folder
     metadata = reader.get("/metadata", name)

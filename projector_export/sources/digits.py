@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from projector_export.errors import DataError
+from projector_export.points import Items
 
 DIGIT_WORDS: Final[tuple[str, ...]] = (
     "zero",
@@ -79,6 +81,16 @@ def split_digits(labels: ArrayLike, *, seed: int = 0) -> DigitSplit:
         np.arange(len(classes)), test_size=HELD_OUT_SHARE, stratify=classes, random_state=seed
     )
     return DigitSplit(train=np.sort(train), held_out=np.sort(held_out))
+
+
+def digit_items(folder: Path) -> Items:
+    """Write all digits as image files and return them in row order, labelled with the word."""
+    paths = write_digit_images(folder)
+    columns = {
+        "label": [path.parent.name for path in paths],
+        "path": [path.relative_to(folder).as_posix() for path in paths],
+    }
+    return Items(tuple(paths), pl.DataFrame(columns), "digits")
 
 
 def write_digit_images(folder: Path) -> list[Path]:

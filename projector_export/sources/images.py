@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from projector_export.errors import DataError, InputNotFoundError
+from projector_export.limits import CONFIG_NAME
 from projector_export.points import Items
 from projector_export.thumbnails import IMAGE_SUFFIXES
 
@@ -16,7 +17,8 @@ def read_images(folder: str | Path, *, name: str | None = None) -> Items:
     """List the image files below a folder, by path in code-point order.
 
     The label is the sub-folder (`cats`, `cats/black`); where no image lies in a sub-folder it is
-    the file's name. Hidden files and folders are left out, links to folders are not followed.
+    the file's name. Hidden files and folders are left out, and exports; links to folders are not
+    followed.
 
     Args:
         folder: searched at every depth.
@@ -60,6 +62,9 @@ def list_images(folder: Path) -> list[Path]:
     """Return the image files below a folder, sorted by their relative path."""
     found: list[Path] = []
     for parent, folders, files in os.walk(folder):
+        if CONFIG_NAME in files:  # an export lies here; its sprites are no input
+            folders.clear()
+            continue
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in files:
             if not file.startswith(".") and Path(file).suffix.lower() in IMAGE_SUFFIXES:

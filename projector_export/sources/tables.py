@@ -17,7 +17,7 @@ _INTEGER = r"^-?(0|[1-9]\d{0,17})$"
 _FLOAT = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$|^(?i:nan|[+-]?inf(inity)?)$"
 # Other spellings of numbers, which may be text in a table of people's own (+81), but hardly among
 # vectors. Not 007.
-_LOOSE = r"^\s*[+-]?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|" + _FLOAT
+LOOSE_NUMBER = r"^\s*[+-]?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|" + _FLOAT
 
 
 def read_table(
@@ -43,7 +43,8 @@ def read_table(
         if suffix == ".parquet":
             return pl.read_parquet(path, glob=False)
         if suffix == ".jsonl":
-            return pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
+            content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+            return pl.read_ndjson(content, infer_schema_length=None)
         if suffix in (".csv", ".tsv"):
             return _read_delimited(path, "\t" if suffix == ".tsv" else ",", header, loose)
         if suffix == ".txt":
@@ -98,7 +99,7 @@ def _as_numbers(texts: pl.Series, loose: bool) -> pl.Series:
     filled = texts.filter(texts != "")
     if len(filled) == 0:
         return texts
-    for pattern, dtype in ((_INTEGER, pl.Int64), (_LOOSE if loose else _FLOAT, pl.Float64)):
+    for pattern, dtype in ((_INTEGER, pl.Int64), (LOOSE_NUMBER if loose else _FLOAT, pl.Float64)):
         if filled.str.contains(pattern).all():
             return texts.set(texts == "", None).str.strip_chars().cast(dtype)
     return texts

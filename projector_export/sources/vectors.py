@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Callable
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,11 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from projector_export.errors import DataError, InputNotFoundError, MissingExtraError
+from projector_export.errors import DataError, InputNotFoundError
 from projector_export.points import LABEL, Points, as_vectors
+from projector_export.sources.arrays import ARRAY_READERS
 from projector_export.sources.images import list_images, path_text
-from projector_export.sources.tables import TABLE_SUFFIXES, check_file, read_table
+from projector_export.sources.tables import LOOSE_NUMBER, TABLE_SUFFIXES, check_file, read_table
 from projector_export.thumbnails import fitting_tile_px, read_thumbnails
 
 VECTOR_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".pt", ".safetensors")
@@ -62,8 +61,8 @@ def read_vectors(
                 f"{metadata} has {table.height} rows but {path} has {len(vectors)} vectors; "
                 "give one row a vector"
             )
-        clash = [c for c in own.columns if c in table.columns]
-        columns = pl.concat([table, own.drop(clash)], how="horizontal")
+        clash = {c: f"{c}_vectors" for c in own.columns if c in table.columns}
+        columns = pl.concat([table, own.rename(clash)], how="horizontal")
     thumbnails, image_facts = None, {}
     if images is not None:
         files = _image_files(images, columns, base, len(vectors))
@@ -90,7 +89,7 @@ def choose_label(columns: pl.DataFrame, label: str | None, *, where: str) -> pl.
         DataError: no column of that name.
     """
     if label is None:
-        texts = columns.select(cs.string()).columns
+        texts = columns.select(cs.string() | cs.categorical() | cs.enum()).columns
         label = LABEL if LABEL in columns.columns else (texts[0] if texts else None)
     if label is None or (label == LABEL and LABEL in columns.columns):
         return columns
@@ -114,30 +113,30 @@ def read_arrays(path: Path, *, label: str | None = None) -> tuple[np.ndarray, pl
         DataError: as `read_vectors`.
     """
     path = check_file(path)
-    readers: dict[str, Callable[[Path], dict[str, Any]]] = {
-        ".npy": _read_npy,
-        ".npz": _read_npz,
-        ".pt": _read_pt,
-        ".safetensors": _read_safetensors,
-    }
     suffix = path.suffix.lower()
-    if suffix in readers:
-        arrays = readers[suffix](path)
+    if suffix in ARRAY_READERS:
+        arrays = ARRAY_READERS[suffix](path)
         key = _choose_array(arrays, path)
         vectors = as_vectors(arrays.pop(key), where=str(path))
-        own = {k: v for k, v in arrays.items() if v.shape == (len(vectors),) and v.dtype != object}
+        own = {
+            name: values
+            for name, values in arrays.items()
+            if values.shape == (len(vectors),) and values.dtype.kind in "biufU"
+        }
         return vectors, pl.DataFrame(own)
     if suffix not in TABLE_SUFFIXES or suffix == ".txt":
         raise DataError(
             f"{path} ends in {suffix!r}; expected vectors as {' '.join(VECTOR_SUFFIXES)}"
         )
-    header = False if suffix in (".csv", ".tsv") and _starts_with_numbers(path) else None
+    header = _has_header(path) if suffix in (".csv", ".tsv") else None
     return _split_table(read_table(path, header=header, loose=True), path, label)
 
 
 def _split_table(
     table: pl.DataFrame, path: Path, label: str | None
 ) -> tuple[np.ndarray, pl.DataFrame]:
+    if table.height == 0:
+        raise DataError(f"{path} has no rows; the projector needs at least 2 vectors")
     lists = [c for c, t in table.schema.items() if isinstance(t, (pl.List, pl.Array))]
     if lists:
         key = _one_of(lists, "list columns", path)
@@ -152,7 +151,14 @@ def _split_table(
             )
         flat = inner.cast(pl.Float32).fill_null(float("nan")).to_numpy()
         return as_vectors(flat.reshape(table.height, -1), where=str(path)), table.drop(key)
-    numbers = [c for c in table.select(cs.numeric()).columns if c not in (label, LABEL)]
+    for column in table.select(cs.string()).columns:
+        if column not in (label, LABEL):
+            _check_no_numbers_among_text(table[column], path)
+    numbers = [
+        c
+        for c in table.select(cs.numeric()).columns
+        if c not in (label, LABEL) and not _is_index(table[c])
+    ]
     if len(numbers) < 2:
         raise DataError(
             f"{path} has {len(numbers)} numeric columns; expected a column of lists or at least "
@@ -162,15 +168,56 @@ def _split_table(
     return as_vectors(matrix, where=str(path)), table.drop(numbers)
 
 
-def _starts_with_numbers(path: Path) -> bool:
-    """Whether a delimited file has no header: all cells of its first line are numbers."""
+def _is_index(values: pl.Series) -> bool:
+    """Whether this is the row numbers that pandas writes as an unnamed column."""
+    unnamed = values.name in ("", "Unnamed: 0", "__index_level_0__")
+    return unnamed and values.to_list() == list(range(len(values)))
+
+
+def _check_no_numbers_among_text(texts: pl.Series, path: Path) -> None:
+    """A column that is numbers but for some cells is a broken part of the vector, not a label."""
+    numeric = texts.str.contains(LOOSE_NUMBER)
+    if 2 * int(numeric.sum()) > len(texts):
+        row = int((~numeric).arg_max() or 0)
+        raise DataError(
+            f"{path} has {texts[row]!r} in row {row}, column {texts.name!r}, where most cells are "
+            "numbers; repair or drop the row, or give --label if that column is text"
+        )
+
+
+def _has_header(path: Path) -> bool | None:
+    """Whether a delimited file's first line is a header; None leaves it to the table's reader.
+
+    Raises:
+        DataError: some of its cells are numbers as in data, others are not.
+    """
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
-        with open(path, encoding="utf-8-sig") as stream:
-            cells = stream.readline().rstrip("\n").split(separator)
-        for cell in cells:
-            float(cell)
-    except ValueError:  # UnicodeDecodeError too: read_table reports it
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            cells = next(csv.reader(stream, delimiter=separator), [])
+    except (UnicodeDecodeError, csv.Error):  # read_table says what is wrong
+        return None
+    numbers = [cell.strip() for cell in cells if _is_number(cell)]
+    counted = all(cell.isdigit() for cell in numbers) and (
+        [int(cell) for cell in numbers]
+        == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
+        if numbers
+        else True
+    )
+    if not numbers or (counted and (len(numbers) < len(cells) or int(numbers[0]) in (0, 1))):
+        return True  # names, or columns that somebody numbered
+    if len(numbers) == len(cells):
+        return False
+    raise DataError(
+        f"{path} begins with {','.join(cells[:4])!r}, which is neither a header nor a row of "
+        "numbers; give it a header line"
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
         return False
     return True
 
@@ -193,95 +240,6 @@ def _one_of(names: list[str], what: str, path: Path) -> str:
             f"or one named {_USUAL_NAMES[0]!r}"
         )
     return usual[0] if usual else names[0]
-
-
-def _read_npy(path: Path) -> dict[str, Any]:
-    try:
-        return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-    except (ValueError, OSError, EOFError) as error:
-        raise _not_readable(path, error) from error
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _not_readable(path, error) from error
-
-
-def _not_readable(path: Path, error: Exception) -> DataError:
-    if "pickle" in str(error) or "Python objects" in str(error):
-        return DataError(
-            f"{path} holds pickled Python objects, which can run code when loaded; expected a "
-            "numeric array: save it again with np.save(path, array.astype('float32'))"
-        )
-    return DataError(f"{path} cannot be read as NumPy data ({error}); save it again with np.save")
-
-
-def _read_pt(path: Path) -> dict[str, Any]:
-    import pickle
-
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{path} needs torch, which is not installed: pip install 'projector-export[training]'"
-        ) from error
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be loaded with weights_only=True ({_reason(error)}); "
-            "expected a tensor or a dict of tensors: save it with torch.save(tensor, path)"
-        ) from error
-    found = loaded if isinstance(loaded, dict) else {path.stem: loaded}
-    tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
-    arrays = {key: _from_torch(tensor, path) for key, tensor in tensors.items()}
-    if not arrays:
-        raise DataError(
-            f"{path} holds {type(loaded).__name__}; expected a tensor or a dict of them"
-        )
-    return arrays
-
-
-def _from_torch(tensor: Any, path: Path) -> np.ndarray:
-    import torch
-
-    tensor = tensor.detach()
-    if tensor.is_sparse:
-        tensor = tensor.to_dense()
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()
-    try:
-        array: np.ndarray = tensor.numpy()
-    except TypeError as error:
-        raise DataError(f"{path} holds {tensor.dtype}; convert it to float32 first") from error
-    return array
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as archive:
-            names = archive.keys()
-            return {key: archive.get_tensor(key) for key in names}
-    except (TypeError, AttributeError) as error:  # types that NumPy does not have
-        try:
-            from safetensors.torch import load_file
-        except ImportError:
-            raise DataError(
-                f"{path} holds a type that NumPy does not have; save it as float32, or "
-                "pip install 'projector-export[training]' for bfloat16"
-            ) from error
-        return {key: _from_torch(tensor, path) for key, tensor in load_file(path).items()}
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} cannot be read as safetensors ({error})") from error
 
 
 def _image_files(images: str | Path, columns: pl.DataFrame, base: Path, n: int) -> list[Path]:

@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from projector_export.errors import InputNotFoundError, ServeError
+from projector_export.errors import InputNotFoundError, OptionError, ServeError
 from projector_export.limits import CONFIG_NAME
 
 HOST = "127.0.0.1"
@@ -61,6 +61,7 @@ def start_tensorboard(
 
     Raises:
         InputNotFoundError: no such directory, or no export in it.
+        OptionError: no such port.
         ServeError: the port is taken, TensorBoard ends, or does not answer in time.
     """
     log_dir = Path(log_dir)
@@ -71,25 +72,28 @@ def start_tensorboard(
             f"{log_dir} holds no {CONFIG_NAME}; expected a directory with exports: "
             "make one with projector-export images, vectors or demo"
         )
+    if port is not None and not 1 <= port <= 65535:
+        raise OptionError(f"port is {port}; expected 1 to 65535")
     port = _choose_port(port)
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir)]
     command += ["--host", HOST, "--port", str(port), "--reload_interval", "5"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + timeout_s
-        while True:
-            runs = _ask_runs(port)
-            if runs:
-                return Server(process, port, runs)
+        try:
+            deadline = time.monotonic() + timeout_s
+            while process.poll() is None and time.monotonic() < deadline:
+                if runs := _ask_runs(port):
+                    return Server(process, port, runs)
+                time.sleep(0.2)
             ended = process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                process.kill()
-                process.wait()
-                log.seek(0)
-                said = log.read().decode("utf-8", "replace").strip().splitlines()
-                state = "ended" if ended else f"lists no projector run after {timeout_s:.0f} s"
-                raise ServeError(f"TensorBoard {state}; it last said: {' / '.join(said[-3:])}")
-            time.sleep(0.2)
+            log.seek(0)
+            said = log.read().decode("utf-8", "replace").strip().splitlines()
+            state = "ended" if ended else f"lists no projector run after {timeout_s:.0f} s"
+            raise ServeError(f"TensorBoard {state}; it last said: {' / '.join(said[-3:])}")
+        except BaseException:  # an interrupt too must not leave it running
+            process.kill()
+            process.wait()
+            raise
 
 
 def _ask_runs(port: int) -> list[str]:

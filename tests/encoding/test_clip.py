@@ -131,6 +131,12 @@ def test_wrong_models_and_weights_are_refused(
         OpenClipEncoder(model, weights)
 
 
+def test_an_unknown_device_is_named() -> None:
+    """The device, not the weights, is at fault."""
+    with pytest.raises(EncoderError, match="device 'nope' cannot be used"):
+        OpenClipEncoder("digits_clip", device="nope")
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     """A file that does not fit is named."""
     import torch
