@@ -17,7 +17,7 @@ _INTEGER = r"^-?(0|[1-9]\d{0,17})$"
 _FLOAT = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$|^(?i:nan|[+-]?inf(inity)?)$"
 # Other spellings of numbers, which may be text in a table of people's own (+81), but hardly among
 # vectors. Not 007.
-LOOSE_NUMBER = r"^\s*[+-]?((0|[1-9]\d*)\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$|" + _FLOAT
+LOOSE_NUMBER = r"^\s*[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$|" + _FLOAT
 
 
 def read_table(

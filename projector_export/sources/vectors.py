@@ -198,14 +198,8 @@ def _has_header(path: Path) -> bool | None:
     except (UnicodeDecodeError, csv.Error):  # read_table says what is wrong
         return None
     numbers = [cell.strip() for cell in cells if _is_number(cell)]
-    counted = all(cell.isdigit() for cell in numbers) and (
-        [int(cell) for cell in numbers]
-        == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
-        if numbers
-        else True
-    )
-    if not numbers or (counted and (len(numbers) < len(cells) or int(numbers[0]) in (0, 1))):
-        return True  # names, or columns that somebody numbered
+    if not numbers or numbers == [str(i) for i in range(len(numbers))]:
+        return True  # names, or columns as pandas numbers them
     if len(numbers) == len(cells):
         return False
     raise DataError(

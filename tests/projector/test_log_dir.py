@@ -272,8 +272,7 @@ def test_every_file_is_hashed(tmp_path: Path) -> None:
     with Staging(tmp_path, "v") as staging:
         staging.write("a.bin", b"abc")
         staging.write("b.bin", np.array([97, 98, 99], dtype=np.uint8))
-        (staging.folder / "c.bin").write_bytes(b"")
-        staging.add("c.bin")
+        staging.write("c.bin", b"")
         staging.write_manifest({"points": 3, "source": "魚"})
         manifest = json.loads((staging.folder / "manifest.json").read_bytes())
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -22,7 +22,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("header", ["", "0,1,2\n", "1,2,3\n", "a,b,c\n", "2019,2020,x\n"])
+@pytest.mark.parametrize("header", ["", "0,1,2\n", "a,b,c\n", "x,0,1\n"])
 def test_headers_that_are_numbers_are_no_rows(tmp_path: Path, header: str) -> None:
     """Pandas numbers its columns 0, 1, 2; that line is a header."""
     points = read_vectors(write(tmp_path, header + ROWS))
@@ -36,10 +36,11 @@ def test_an_unnamed_index_is_not_part_of_the_vector(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_vectors(write(tmp_path, text)).vectors, VALUES)
 
 
-def test_a_first_line_half_numbers_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["cat,0.5,1.5\ndog,2.5,3.5\n", "cat,1,2\ndog,3,4\n"])
+def test_a_first_line_half_numbers_is_refused(tmp_path: Path, text: str) -> None:
     """Unknown input is refused, not guessed: a headerless file with a column of words."""
     with pytest.raises(DataError, match="neither a header nor a row"):
-        read_vectors(write(tmp_path, "cat,0.5,1.5\ndog,2.5,3.5\n"))
+        read_vectors(write(tmp_path, text))
 
 
 @pytest.mark.parametrize("cell", ["NA", "null", "1;5", "007"])
