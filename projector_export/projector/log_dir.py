@@ -137,7 +137,7 @@ class Staging:
             if self.run.name not in _folders_in_use(self.out):
                 shutil.rmtree(self.run, ignore_errors=True)
         if kind is not None:
-            if self.out in self._made and os.listdir(self.out) == [_LOCK]:
+            if self.out in self._made and [p.name for p in self.out.iterdir()] == [_LOCK]:
                 (self.out / _LOCK).unlink()
             for folder in self._made:
                 with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
