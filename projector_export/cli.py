@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +67,9 @@ def _shared_options(
 ) -> _Shared:
     settings = Settings(
         metric=metric,  # type: ignore[arg-type]
-        clusters=None if clusters == "none" else _number_or_word(clusters, ("auto",), "--clusters"),
+        clusters=None
+        if clusters == "none"
+        else _number_or_word(clusters, ("auto", "none"), "--clusters"),
         umap_dims=_parse_dims(umap_dims),
         umap_neighbors=umap_neighbors,
         umap_min_dist=umap_min_dist,
@@ -79,6 +82,21 @@ def _shared_options(
         force=force,
     )
     return _Shared(settings, quiet, as_json)
+
+
+def _summarize(facts: dict[str, Any]) -> str:
+    parts = [f"{facts['dimensions']} dimensions"]
+    if "clusters" in facts:
+        parts.append(f"{facts['clusters']['k']} clusters")
+    kinds = dict(facts.get("anomaly_kinds", {}))
+    kinds.pop("normal", None)
+    if "anomaly_kinds" in facts:
+        each = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        parts.append(f"unusual: {each or 'none'}")
+    parts.append(f"duplicate groups: {facts['duplicate_groups']}")
+    if "zero_shot_agreement" in facts:
+        parts.append(f"zero-shot agrees with the label: {facts['zero_shot_agreement']:.1%}")
+    return "; ".join(parts)
 
 
 class _Shared:
@@ -122,6 +140,7 @@ class _Shared:
             typer.echo(json.dumps(summary, ensure_ascii=False))
         elif not self.quiet:
             typer.echo(f"{result.points} points in {seconds:.1f} s: {result.out / result.name}")
+            typer.echo(_summarize(result.facts))
             typer.echo(f"Look at them: projector-export view {result.out}")
 
 
@@ -173,8 +192,8 @@ def vectors(
     from projector_export.sources.vectors import read_arrays, read_vectors
 
     start = time.perf_counter()
+    out = out or Path("logs") / safe_name(file.stem)
     name = name or safe_name(file.stem)
-    out = out or Path("logs") / name
     check_output(out, name, force=shared.settings.force)
     with shared.progress() as tell:
         tell("reading")
@@ -215,8 +234,8 @@ def images(
     """Export a folder of images, encoded with an open_clip model."""
     from projector_export.projector.log_dir import safe_name
 
+    out = out or Path("logs") / safe_name(folder.resolve().name)
     name = name or safe_name(folder.resolve().name)
-    out = out or Path("logs") / name
     from projector_export.sources.images import read_images
 
     _export_images(
@@ -314,6 +333,10 @@ def _export_images(
 def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
     from projector_export.viewing.serve import start_tensorboard
 
+    # A terminal that closes, or a supervisor, must end TensorBoard too.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
     server = start_tensorboard(log_dir, port=port)
     typer.echo(f"Projector: {server.url}   (Ctrl+C ends)", err=on_stderr)
     try:

@@ -129,6 +129,8 @@ def export(
         if "agrees" in points.columns.columns:
             agrees = points.columns["agrees"]
             facts["zero_shot_agreement"] = round(float(agrees.sum()) / len(agrees), 4)
+        else:
+            facts["notes"] = ["no label equals a class, so there is no column `agrees`"]
         points = replace(points, origin={**points.origin, **facts})
     points = replace(
         points, origin={**points.origin, "encode_seconds": round(time.perf_counter() - start, 2)}
@@ -343,6 +345,13 @@ def _facts(
             "in points.parquet"
         )
     origin = dict(points.origin)
+    warnings += origin.pop("notes", [])
+    if settings.metric == "cosine":
+        empty = int((~points.vectors.any(axis=1)).sum())
+        if empty:
+            warnings.append(
+                f"{empty} vectors are all zero, which has no direction: failed encodings?"
+            )
     skipped = origin.pop("skipped", [])
     unreadable = origin.get("images_unreadable", [])
     if unreadable:
@@ -363,6 +372,12 @@ def _facts(
         "neighbours": {"k": graph.k, "recall": round(graph.recall, 4)},
         "view": {"columns": dims},
     }
+    columns = points.columns
+    if "anomaly_kind" in columns.columns:
+        kinds, counts = np.unique(columns["anomaly_kind"].to_numpy(), return_counts=True)
+        facts["anomaly_kinds"] = {str(k): int(c) for k, c in zip(kinds, counts, strict=True)}
+    groups = columns["duplicate_group"]
+    facts["duplicate_groups"] = groups.filter(groups != "unique").n_unique()
     if clusters is not None:
         facts["clusters"] = {"k": len(clusters.centroids), "silhouette": clusters.silhouette}
     return facts

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +131,36 @@ def test_errors_are_all_drawn_in_the_tree() -> None:
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, errors.ProjectorExportError):
             assert name in str(errors.__doc__)
+
+
+def test_a_name_does_not_move_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OUT is logs/<input's name>, whatever --name; the last lines say what was found."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.csv").write_text("a,b\n1,2\n3,4\n0,0\n5,-6\n", encoding="utf-8")
+    assert run(["vectors", "my.csv", "--umap-dims", "2", "--clusters", "2"]) == 0
+    said = capsys.readouterr()
+    assert "4 points" in said.out
+    assert "2 dimensions; 2 clusters; unusual: none; duplicate groups: 0" in said.out
+    assert "the vector is 2 columns of my.csv" in said.err
+    assert "1 vectors are all zero" in said.err
+    assert run(["vectors", "my.csv", "--name", "second", "--quiet"]) == 0
+    assert sorted(p.name for p in (tmp_path / "logs/my").glob("*/")) == ["my", "second"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_view_ends_tensorboard_with_itself(tmp_path: Path, name: str) -> None:
+    """However the command ends, TensorBoard does not stay behind."""
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).standard_normal((20, 3)))
+    assert run(["vectors", str(tmp_path / "v.npy"), str(tmp_path / "run"), "--quiet"]) == 0
+    command = [sys.executable, "-u", "-m", "projector_export", "view", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)/#projector", line)
+        process.send_signal(getattr(signal, name))
+        process.wait(20)
+    with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", int(port))):
+        pass

@@ -110,7 +110,7 @@ MISTAKES = {
     "0 clusters": ("vectors good.npy out --clusters 0", "clusters is 0; expected auto, none or"),
     "clusters x": (
         "vectors good.npy out --clusters x",
-        "--clusters is 'x'; expected auto or a num",
+        "--clusters is 'x'; expected auto or none or a num",
     ),
     "view dims x": (
         "vectors good.npy out --view-dims x",

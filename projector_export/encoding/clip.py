@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ class OpenClipEncoder:
         self._device = _choose_device(device)
         name, source = _locate(model, weights, open_clip)
         self._tag = source if source is not None and not os.path.isfile(source) else None
+        logging.disable(logging.ERROR)  # a failing download logs every retry; we say it once
         try:
             built = open_clip.create_model_and_transforms(
                 name, pretrained=source, require_pretrained=True, device=self._device
@@ -61,6 +63,8 @@ class OpenClipEncoder:
             self._weights_file = _weights_file(name, source)
         except Exception as error:  # open_clip lets through whatever its loaders raise
             raise EncoderError(_explain(model, source or name, error)) from error
+        finally:
+            logging.disable(logging.NOTSET)
         self._model, self._transform = built[0].eval(), built[2]
 
     def prepare(self, image: Image.Image) -> torch.Tensor:

@@ -63,6 +63,10 @@ def read_vectors(
             )
         clash = {c: f"{c}_vectors" for c in own.columns if c in table.columns}
         columns = pl.concat([table, own.rename(clash)], how="horizontal")
+    notes = []
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl"):
+        kept = f"; kept as columns: {', '.join(own.columns)}" if own.width else ""
+        notes.append(f"the vector is {vectors.shape[1]} columns of {path.name}{kept}")
     thumbnails, image_facts = None, {}
     if images is not None:
         files = _image_files(images, columns, base, len(vectors))
@@ -78,7 +82,7 @@ def read_vectors(
         choose_label(columns, label, where=str(metadata or path)),
         name=name or path.stem,
         thumbnails=thumbnails,
-        origin={"source": path.name, **image_facts},
+        origin={"source": path.name, "notes": notes, **image_facts},
     )
 
 
@@ -135,6 +139,8 @@ def read_arrays(path: Path, *, label: str | None = None) -> tuple[np.ndarray, pl
 def _split_table(
     table: pl.DataFrame, path: Path, label: str | None
 ) -> tuple[np.ndarray, pl.DataFrame]:
+    if "" in table.columns and "index" not in table.columns:
+        table = table.rename({"": "index"})
     if table.height == 0:
         raise DataError(f"{path} has no rows; the projector needs at least 2 vectors")
     lists = [c for c, t in table.schema.items() if isinstance(t, (pl.List, pl.Array))]
@@ -170,7 +176,7 @@ def _split_table(
 
 def _is_index(values: pl.Series) -> bool:
     """Whether this is the row numbers that pandas writes as an unnamed column."""
-    unnamed = values.name in ("", "Unnamed: 0", "__index_level_0__")
+    unnamed = values.name in ("index", "Unnamed: 0", "__index_level_0__")
     return unnamed and values.to_list() == list(range(len(values)))
 
 
