@@ -9,22 +9,28 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 from rich.console import Console
 
+from projector_export.encoding.choose import load_encoder
+from projector_export.encoding.zero_shot import DEFAULT_PROMPT, ZeroShot
 from projector_export.errors import OptionError, ProjectorExportError
-from projector_export.settings import Settings
+from projector_export.points import Items
+from projector_export.progress import Progress, Step
+from projector_export.progress_bar import progress_bar
+from projector_export.settings import EncodeSettings, Settings
 
 app = typer.Typer(
     name="projector-export",
     help=(
-        "Turn images and vectors into a log directory that TensorBoard's Embedding Projector "
-        "opens at once."
+        "Turn images, texts and vectors into a log directory that TensorBoard's Embedding "
+        "Projector opens at once."
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -38,7 +44,35 @@ Out = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the embedding.")]
 Thumbnail = Annotated[int, typer.Option(help="Side of a thumbnail in pixels.", min=1, max=1024)]
-BatchSize = Annotated[int, typer.Option(help="Images a forward pass.", min=1)]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="open_clip model, or digits_clip, which needs no download.  [default: ViT-B-32]"
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="File or open_clip tag.  [default: laion2b_s34b_b79k for ViT-B-32]"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str,
+    typer.Option(help="auto, float32, bfloat16 or float16; auto is float16 on CUDA, else float32."),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Run the model through torch.compile.")]
+BatchSize = Annotated[
+    str, typer.Option(help="Items a forward pass; auto is halved when memory runs out.")
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder that keeps vectors for the next run, or none.  [default: the user's cache]",
+        envvar="PROJECTOR_EXPORT_CACHE",
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first input that cannot be read.")
+]
 Port = Annotated[
     int | None,
     typer.Option(help="Port on 127.0.0.1.  [default: 6006 or a free one]", min=1, max=65535),
@@ -52,6 +86,9 @@ def _shared_options(
     umap_neighbors: Annotated[int, typer.Option(help="Neighbours that UMAP looks at.")] = 15,
     umap_min_dist: Annotated[float, typer.Option(help="How tightly UMAP packs points.")] = 0.1,
     anomalies: Annotated[bool, typer.Option(help="Add the anomaly columns.")] = True,
+    reference_quantile: Annotated[
+        float, typer.Option(help="Share of the known-normal items that pass as normal.")
+    ] = 0.99,
     duplicate_angle: Annotated[
         float, typer.Option(help="Near-duplicates are at most so many degrees apart.")
     ] = 3.0,
@@ -74,6 +111,7 @@ def _shared_options(
         umap_neighbors=umap_neighbors,
         umap_min_dist=umap_min_dist,
         anomalies=anomalies,
+        reference_quantile=reference_quantile,
         duplicate_angle_deg=duplicate_angle,
         max_points=max_points,
         view_dims=_number_or_word(view_dims, ("auto", "all"), "--view-dims"),
@@ -94,8 +132,11 @@ def _summarize(facts: dict[str, Any]) -> str:
         each = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
         parts.append(f"unusual: {each or 'none'}")
     parts.append(f"duplicate groups: {facts['duplicate_groups']}")
-    if "zero_shot_agreement" in facts:
-        parts.append(f"zero-shot agrees with the label: {facts['zero_shot_agreement']:.1%}")
+    if "agreement" in facts.get("zero_shot", {}):
+        agreement = facts["zero_shot"]["agreement"]
+        parts.append(f"zero-shot agrees with the label: {agreement:.1%}")
+    if facts.get("encoded", {}).get("from_cache"):
+        parts.append(f"from the cache: {facts['encoded']['from_cache']}")
     return "; ".join(parts)
 
 
@@ -106,13 +147,13 @@ class _Shared:
         self.settings, self.quiet, self.as_json = settings, quiet, as_json
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str], None]]:
-        """Give a function that shows the present step on stderr, where that is a terminal."""
+    def progress(self) -> Iterator[Progress]:
+        """Give a function that shows on stderr where the work stands, if that is a terminal."""
         if self.quiet or not _notes.is_terminal:
             yield lambda _: None
             return
-        with _notes.status("starting") as status:
-            yield lambda step: status.update(step)
+        with progress_bar(_notes) as show:
+            yield show
 
     def report(self, result: Any, seconds: float) -> None:
         """Print what an export did."""
@@ -123,7 +164,8 @@ class _Shared:
             first = result.skipped[0]
             _notes.print(
                 f"note: {len(result.skipped)} inputs skipped, listed in "
-                f"{result.out / result.name / 'manifest.json'}; first: {first['why']}",
+                f"{result.out / result.name / 'skipped.tsv'}; first: {first['path']}: "
+                f"{first['why']}",
                 markup=False,
             )
         if self.as_json:
@@ -136,6 +178,11 @@ class _Shared:
                 "warnings": result.warnings,
                 "seconds": round(seconds, 2),
                 "seconds_by_stage": result.facts["seconds"],
+                **{
+                    key: result.facts[key]
+                    for key in ("encoder", "encoded", "encode_seconds", "zero_shot")
+                    if key in result.facts
+                },
             }
             typer.echo(json.dumps(summary, ensure_ascii=False))
         elif not self.quiet:
@@ -196,7 +243,7 @@ def vectors(
     name = name or safe_name(file.stem)
     check_output(out, name, force=shared.settings.force)
     with shared.progress() as tell:
-        tell("reading")
+        tell(Step("reading"))
         points = read_vectors(
             file, metadata=metadata, label=label, images=images, thumbnail_px=thumbnail, name=name
         )
@@ -208,15 +255,16 @@ def vectors(
 @app.command()
 @_with_shared
 def images(
-    folder: Annotated[Path, typer.Argument(help="Folder of images, searched at every depth.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder, searched at every depth, or a list of paths: txt, csv, ..."),
+    ],
     out: Out = None,
-    model: Annotated[
-        str, typer.Option(help="open_clip model, or digits_clip, which needs no download.")
-    ] = "ViT-B-32",
-    weights: Annotated[
-        str | None,
-        typer.Option(help="File or open_clip tag.  [default: laion2b_s34b_b79k for ViT-B-32]"),
-    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="clip, pixels (no model), MODULE:NAME or a plugin's name.")
+    ] = "clip",
+    model: Model = None,
+    weights: Weights = None,
     classes: Annotated[
         str | None, typer.Option(help="Zero-shot classes: a,b,c or a file with one a line.")
     ] = None,
@@ -224,24 +272,141 @@ def images(
         list[str] | None,
         typer.Option(help="Template for class names, repeatable.  [default: a photo of a {}]"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: BatchSize = 64,
+    class_points: Annotated[bool, typer.Option(help="Show the classes as points too.")] = False,
+    captions: Annotated[
+        str | None, typer.Option(help="Captions to show beside the images: a column or a table.")
+    ] = None,
+    normal: Annotated[
+        Path | None, typer.Option(help="Folder or list of known-normal images to compare with.")
+    ] = None,
+    include_normal: Annotated[bool, typer.Option(help="Show these as well.")] = False,
+    pattern: Annotated[
+        str | None, typer.Option(help="Take only files whose name matches, such as '*_front.png'.")
+    ] = None,
+    label_from: Annotated[
+        str, typer.Option(help="folder, a regular expression with a group, or a table.")
+    ] = "folder",
+    exact_decode: Annotated[
+        bool, typer.Option(help="Decode large JPEGs at full size; slower.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads that decode.  [default: one a core]")
+    ] = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compiled: Compile = False,
+    batch_size: BatchSize = "auto",
+    cache: Cache = None,
+    strict: Strict = False,
     thumbnail: Thumbnail = 64,
     name: Name = None,
     *,
     shared: _Shared,
 ) -> None:
-    """Export a folder of images, encoded with an open_clip model."""
-    from projector_export.projector.log_dir import safe_name
-
-    out = out or Path("logs") / safe_name(folder.resolve().name)
-    name = name or safe_name(folder.resolve().name)
+    """Export images, encoded with an open_clip model or another encoder."""
+    from projector_export.sources.captions import add_captions
     from projector_export.sources.images import read_images
 
-    _export_images(
-        lambda: read_images(folder, name=name), out, name, model, weights,
-        _read_classes(classes), prompt or [], device, batch_size, thumbnail, shared,
-    )  # fmt: skip
+    def read() -> Inputs:
+        items = read_images(source, name=embedding, pattern=pattern, label_from=label_from)
+        if captions is not None:
+            items = add_captions(items, captions)
+        return Inputs(items, None if normal is None else read_images(normal))
+
+    embedding = name or _default_name(source)
+    _export_items(
+        read,
+        out or Path("logs") / _default_name(source),
+        embedding,
+        lambda: load_encoder(
+            encoder,
+            model=model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            compiled=compiled,
+        ),
+        shared,
+        zero_shot=_zero_shot(classes, prompt, class_points),
+        include_normal=include_normal,
+        encode_settings=EncodeSettings(
+            batch_size=_number_or_word(batch_size, ("auto",), "--batch-size"),
+            thumbnail_px=thumbnail,
+            threads=threads,
+            exact_decode=exact_decode,
+            strict=strict,
+            cache=_cache_folder(cache),
+        ),
+    )
+
+
+@app.command()
+@_with_shared
+def texts(
+    file: Annotated[Path, typer.Argument(help="txt (a text a line), csv, tsv, jsonl or parquet.")],
+    out: Out = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of the texts.  [default: text, or the only one]")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column to label points with.  [default: label, or the text]")
+    ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(help="clip, sentence-transformers:NAME_OR_DIR, MODULE:NAME or a plugin's."),
+    ] = "clip",
+    model: Model = None,
+    weights: Weights = None,
+    prefix: Annotated[
+        str, typer.Option(help="Put before each text, for models that want it: 'query: '.")
+    ] = "",
+    truncate_dim: Annotated[
+        int | None, typer.Option(help="Keep so many values of a vector (Matryoshka models).")
+    ] = None,
+    normal: Annotated[
+        Path | None, typer.Option(help="Table of known-normal texts to compare with.")
+    ] = None,
+    include_normal: Annotated[bool, typer.Option(help="Show these as well.")] = False,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compiled: Compile = False,
+    batch_size: BatchSize = "auto",
+    cache: Cache = None,
+    strict: Strict = False,
+    name: Name = None,
+    *,
+    shared: _Shared,
+) -> None:
+    """Export texts, encoded with sentence-transformers or an open_clip model."""
+    from projector_export.sources.texts import read_texts
+
+    def read() -> Inputs:
+        items = read_texts(file, column=column, label=label, name=embedding)
+        return Inputs(items, None if normal is None else read_texts(normal, column=column))
+
+    embedding = name or _default_name(file)
+    _export_items(
+        read,
+        out or Path("logs") / _default_name(file),
+        embedding,
+        lambda: load_encoder(
+            encoder,
+            model=model,
+            weights=weights,
+            device=device,
+            precision=precision,
+            compiled=compiled,
+            prefix=prefix,
+            truncate_dim=truncate_dim,
+        ),
+        shared,
+        include_normal=include_normal,
+        encode_settings=EncodeSettings(
+            batch_size=_number_or_word(batch_size, ("auto",), "--batch-size"),
+            strict=strict,
+            cache=_cache_folder(cache),
+        ),
+    )
 
 
 @app.command()
@@ -263,10 +428,15 @@ def demo(
         # An earlier demo may be replaced without asking, nothing else.
         shared.settings = replace(shared.settings, force=True)
     folder = out.parent / f"{out.name}_images"
-    _export_images(
-        lambda: digit_items(folder), out, "digits", "digits_clip", None, list(DIGIT_WORDS),
-        ["a photo of the digit {}"], "auto", 64, 32, shared,
-    )  # fmt: skip
+    _export_items(
+        lambda: Inputs(digit_items(folder)),
+        out,
+        "digits",
+        lambda: load_encoder("clip", model="digits_clip"),
+        shared,
+        zero_shot=ZeroShot(DIGIT_WORDS, ["a photo of the digit {}"]),
+        encode_settings=EncodeSettings(thumbnail_px=32),
+    )
     if serve:
         _serve(out, port, on_stderr=shared.quiet or shared.as_json)
 
@@ -284,6 +454,8 @@ def view(
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; exits 0 done, 1 with one message, 2 on wrong usage."""
+    # Pillow warns at half of the pixels that it refuses; scans of 100 MP are no attack.
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
     try:
         app(args=argv, prog_name="projector-export")
     except ProjectorExportError as error:
@@ -291,43 +463,74 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _export_images(
-    read_items: Callable[[], Any],
+class Inputs(NamedTuple):
+    """What an export of items reads."""
+
+    items: Items
+    normal: Items | None = None
+
+
+def _export_items(
+    read: Callable[[], Inputs],
     out: Path,
     name: str,
-    model: str,
-    weights: str | None,
-    classes: list[str],
-    prompts: list[str],
-    device: str,
-    batch_size: int,
-    thumbnail: int,
+    load: Callable[[], Any],
     shared: _Shared,
+    *,
+    zero_shot: ZeroShot | None = None,
+    include_normal: bool = False,
+    encode_settings: EncodeSettings,
 ) -> None:
-    from projector_export.encoding.clip import OpenClipEncoder
-    from projector_export.encoding.zero_shot import DEFAULT_PROMPT
+    """Read first, since that is quick and tells mistakes, then load the model."""
     from projector_export.pipeline import export
     from projector_export.projector.log_dir import check_output
 
     start = time.perf_counter()
     check_output(out, name, force=shared.settings.force)
     with shared.progress() as tell:
-        tell("listing images")
-        items = read_items()
-        tell("loading the model")
-        encoder = OpenClipEncoder(model, weights, device=device)
+        tell(Step("listing the inputs"))
+        inputs = read()
+        if include_normal and inputs.normal is None:
+            raise OptionError("--include-normal shows the items of --normal, which is not given")
+        tell(Step("loading the model"))
         result = export(
-            items,
+            inputs.items,
             out,
-            encoder,
-            classes=classes,
-            prompts=prompts or [DEFAULT_PROMPT],
-            batch_size=batch_size,
-            thumbnail_px=thumbnail,
+            load(),
+            zero_shot=zero_shot,
+            normal=inputs.normal,
+            include_normal=include_normal,
+            encode_settings=encode_settings,
             settings=shared.settings,
             progress=tell,
         )
     shared.report(result, time.perf_counter() - start)
+
+
+def _default_name(source: Path) -> str:
+    from projector_export.projector.log_dir import safe_name
+
+    source = source.resolve()
+    return safe_name(source.name if source.is_dir() else source.stem)
+
+
+def _zero_shot(classes: str | None, prompts: list[str] | None, points: bool) -> ZeroShot | None:
+    if classes is None:
+        for given, option in ((prompts, "--prompt"), (points, "--class-points")):
+            if given:
+                raise OptionError(f"{option} belongs to --classes, which is not given")
+        return None
+    return ZeroShot(_read_classes(classes), prompts or [DEFAULT_PROMPT], points)
+
+
+def _cache_folder(cache: str | None) -> Path | None:
+    if cache == "none":
+        return None
+    if cache is not None:
+        return Path(cache)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("projector-export"))
 
 
 def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
@@ -347,9 +550,7 @@ def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
         server.stop()
 
 
-def _read_classes(classes: str | None) -> list[str]:
-    if classes is None:
-        return []
+def _read_classes(classes: str) -> list[str]:
     if os.path.isfile(classes):  # Path.is_file() raises where a list of names is too long
         try:
             names = Path(classes).read_text(encoding="utf-8-sig").splitlines()

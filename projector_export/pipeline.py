@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from projector_export.analysis.anomalies import add_anomalies
+from projector_export.analysis.anomalies import Reference, add_anomalies
 from projector_export.analysis.clusters import Clusters, add_clusters, find_clusters
 from projector_export.analysis.duplicates import add_nearest
 from projector_export.analysis.layout import add_layout, compute_umap, load_umap
 from projector_export.analysis.neighbors import NeighborGraph, build_graph, prepare_vectors
 from projector_export.analysis.principal import Components, fit_components, measure_recall
 from projector_export.analysis.thinning import choose_rows
-from projector_export.encoding.encoder import ImageEncoder, encode
-from projector_export.encoding.zero_shot import (
-    DEFAULT_PROMPT,
-    TextEncoder,
-    add_predictions,
-    check_classes,
-)
+from projector_export.encoding.encoder import ImageEncoder, TextEncoder, encode
+from projector_export.encoding.zero_shot import ZeroShot, add_predictions
 from projector_export.errors import DataError, OptionError
 from projector_export.limits import SMOOTH_VALUES
-from projector_export.points import Items, Points, as_vectors
+from projector_export.manifest import manifest_facts
+from projector_export.points import LABEL, Items, Points, as_vectors
+from projector_export.progress import Progress, Step
 from projector_export.projector.bookmarks import default_views, render_bookmarks
 from projector_export.projector.config import Embedding
 from projector_export.projector.log_dir import Staging, check_output
 from projector_export.projector.metadata import render_metadata
 from projector_export.projector.read_back import read_back
+from projector_export.projector.skipped import render_skipped
 from projector_export.projector.sprite import render_sprite
 from projector_export.projector.tensor import render_tensor_bytes, render_tensor_tsv
-from projector_export.settings import Settings
+from projector_export.settings import EncodeSettings, Settings
 
 ANALYSIS_NEIGHBORS = 15
 MIN_VIEW_DIMS = 32
@@ -50,8 +45,10 @@ OUR_COLUMNS = frozenset(
     " anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y umap3d_z"
     " umap2d_x umap2d_y source_row shown".split()
 )
-
-Progress = Callable[[str], None]
+ENCODING_COLUMNS = frozenset(
+    "predicted predicted_score predicted_margin agrees known_normal kind".split()
+)
+ANOMALIES_ARE_OFF = "normal items are for the anomaly columns, which are switched off"
 
 
 @dataclass(frozen=True)
@@ -80,62 +77,110 @@ class ExportResult:
 def export(
     items: Items,
     out: str | Path,
-    encoder: ImageEncoder,
+    encoder: ImageEncoder | TextEncoder,
     *,
-    classes: Sequence[str] = (),
-    prompts: Sequence[str] = (DEFAULT_PROMPT,),
-    batch_size: int = 64,
-    thumbnail_px: int = 64,
+    zero_shot: ZeroShot | None = None,
+    normal: Items | None = None,
+    include_normal: bool = False,
+    encode_settings: EncodeSettings | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Encode items and export them; see `export_points`.
 
     Args:
-        items: for example from `read_images`.
+        items: for example from `read_images` or `read_texts`.
         out: the run directory.
         encoder: for example an `OpenClipEncoder`.
-        classes: zero-shot class names; the encoder must encode texts then.
-        prompts: templates for the class names.
-        batch_size: images a forward pass.
-        thumbnail_px: side of a thumbnail.
+        zero_shot: classes to compare images with; the encoder must encode texts, too.
+        normal: known-normal items, encoded in the same way; fill `anomaly_reference`.
+        include_normal: show these as well, marked in the column `known_normal`.
+        encode_settings: of batches, threads, thumbnails and the cache.
         settings: of analysis and output.
-        progress: called with a line for each step.
+        progress: called when a step begins, and with the items encoded.
 
     Raises:
-        OptionError: classes are given but the encoder has no texts; a prompt is malformed.
-        DataError: fewer than two images can be read.
+        OptionError: classes are given but the encoder has no texts.
+        DataError: fewer than two items can be read.
+        EncoderError: as `encode` says.
     """
     settings = settings or Settings()
-    tell = progress or _ignore
     check_output(Path(out), items.name, force=settings.force)
-    if classes:
-        check_classes(classes, prompts)
-        if not (hasattr(encoder, "encode_texts") and hasattr(encoder, "logit_scale")):
-            raise OptionError("classes need an encoder for texts too, such as OpenClipEncoder")
+    if zero_shot is not None and not (
+        hasattr(encoder, "encode_texts") and hasattr(encoder, "logit_scale")
+    ):
+        raise OptionError("classes need an encoder for texts too, such as OpenClipEncoder")
+    if normal is not None and not settings.anomalies:
+        raise OptionError(ANOMALIES_ARE_OFF)
     start = time.perf_counter()
+    columns, notes = _rename_clashes(items.columns, ENCODING_COLUMNS - set(items.made))
+    items = replace(items, columns=columns, notes=(*items.notes, *notes))
+    together = items if normal is None else _with_normal(items, normal)
     with _in_background(load_umap if settings.umap_dims else _nothing):
-        points = encode(
-            items,
-            encoder,
-            batch_size=batch_size,
-            thumbnail_px=thumbnail_px,
-            on_progress=lambda done, total: tell(f"encoded {done} of {total} images"),
-        )
-    if classes:
-        texts: TextEncoder = encoder  # type: ignore[assignment]
-        points = add_predictions(points, texts, classes, prompts=prompts)
-        facts: dict[str, Any] = {"classes": list(classes), "prompts": list(prompts)}
-        if "agrees" in points.columns.columns:
-            agrees = points.columns["agrees"]
-            facts["zero_shot_agreement"] = round(float(agrees.sum()) / len(agrees), 4)
-        else:
-            facts["notes"] = ["no label equals a class, so there is no column `agrees`"]
-        points = replace(points, origin={**points.origin, **facts})
-    points = replace(
-        points, origin={**points.origin, "encode_seconds": round(time.perf_counter() - start, 2)}
+        points = encode(together, encoder, settings=encode_settings, progress=progress)
+    reference = known_normal = None
+    if normal is not None:
+        split = _split_normal(points, include_normal)
+        points, reference, known_normal = split.points, split.reference, split.known_normal
+    if zero_shot is not None:
+        n = len(points)
+        points = add_predictions(points, encoder, zero_shot)  # type: ignore[arg-type]
+        if known_normal is not None:
+            known_normal = np.concatenate([known_normal, np.zeros(len(points) - n, dtype=bool)])
+    seconds = round(time.perf_counter() - start, 2)
+    points = replace(points, origin={**points.origin, "encode_seconds": seconds})
+    return export_points(
+        points,
+        out,
+        settings=settings,
+        normal=reference,
+        known_normal=known_normal,
+        progress=progress,
     )
-    return export_points(points, out, settings=settings, progress=progress)
+
+
+def _with_normal(items: Items, normal: Items) -> Items:
+    """All items and then the known-normal ones, with the column `known_normal`."""
+    columns, notes = _rename_clashes(normal.columns, ENCODING_COLUMNS - set(normal.made))
+    label = pl.col(LABEL).cast(pl.String)
+    both = pl.concat(
+        [
+            items.columns.with_columns(label, pl.lit(value=False).alias("known_normal")),
+            columns.with_columns(label, pl.lit(value=True).alias("known_normal")),
+        ],
+        how="diagonal_relaxed",
+    )
+    return replace(
+        items,
+        contents=(*items.contents, *normal.contents),
+        columns=both,
+        skipped=(*items.skipped, *normal.skipped),
+        notes=(*items.notes, *normal.notes, *notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Split:
+    points: Points
+    reference: np.ndarray
+    known_normal: np.ndarray | None
+
+
+def _split_normal(points: Points, include: bool) -> _Split:
+    """Take the known-normal items' vectors; leave their points only where they are to be shown."""
+    is_normal = points.columns["known_normal"].to_numpy()
+    kept = np.flatnonzero(~is_normal)
+    for what, number in (("items", len(kept)), ("known-normal items", int(is_normal.sum()))):
+        if number < 2:
+            raise DataError(f"{number} {what} of {points.name} can be read; expected at least 2")
+    reference = points.vectors[is_normal]
+    origin = {**points.origin, "known_normal": len(reference)}
+    if include:
+        return _Split(replace(points, origin=origin), reference, is_normal)
+    points = points.take(kept)
+    return _Split(
+        replace(points, columns=points.columns.drop("known_normal"), origin=origin), reference, None
+    )
 
 
 def export_points(
@@ -144,6 +189,7 @@ def export_points(
     *,
     settings: Settings | None = None,
     normal: np.ndarray | None = None,
+    known_normal: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Analyse points and write them as one embedding of a TensorBoard run.
@@ -153,7 +199,9 @@ def export_points(
         out: the run directory; made when missing. Other embeddings in it stay.
         settings: of analysis and output.
         normal: (M, D) vectors of known-normal items, M >= 2; fills `anomaly_reference`.
-        progress: called with a line for each step.
+        known_normal: (N,) bool: which points are themselves the normal items, in their order; they
+            are then compared with the others among these.
+        progress: called when a step begins.
 
     Returns:
         What was done. On an error nothing in `out` has changed, unless the disk refuses the very
@@ -172,16 +220,19 @@ def export_points(
             f"clusters is {settings.clusters} but there are {len(points)} points; "
             f"expected 1 to {len(points)}, 'auto' or 'none'"
         )
-    points, warnings = _rename_clashes(points)
+    columns, warnings = _rename_clashes(points.columns, OUR_COLUMNS)
+    if warnings:
+        points = replace(points, columns=columns)
     if normal is not None:
         if not settings.anomalies:
-            raise OptionError("normal items are for the anomaly columns, which are switched off")
+            raise OptionError(ANOMALIES_ARE_OFF)
         normal = as_vectors(normal, where="normal")
         if normal.shape[1] != points.vectors.shape[1]:
             raise DataError(
                 f"the normal items have {normal.shape[1]} columns but the points have "
                 f"{points.vectors.shape[1]}; encode both with the same model"
             )
+    reference = None if normal is None else Reference(normal, known_normal)
     with _in_background(load_umap if settings.umap_dims else _nothing):
         with clock.stage("neighbours"):
             prepared = prepare_vectors(points.vectors, settings.metric)
@@ -192,7 +243,7 @@ def export_points(
             components = fit_components(prepared, max(3, view_dims or 0), seed=settings.seed)
     with ThreadPoolExecutor(1) as pool:
         near = graph.first(ANALYSIS_NEIGHBORS)
-        beside = pool.submit(_analyse, points, prepared, near, settings, normal, clock)
+        beside = pool.submit(_analyse, points, prepared, near, settings, reference, clock)
         layouts = [
             _lay_out(prepared, graph, components, n_dims, settings, clock)
             for n_dims in sorted(set(settings.umap_dims), reverse=True)
@@ -203,7 +254,7 @@ def export_points(
 
     rows = choose_rows(points.columns, settings.max_points, seed=settings.seed)
     shown = points if len(rows) == len(points) else points.take(rows)
-    facts = _facts(points, shown, settings, graph, clusters, warnings)
+    facts = manifest_facts(points, shown, settings, graph, clusters, warnings)
     vectors = shown.vectors
     if view_dims is not None:
         with clock.stage("reducing for the browser"):
@@ -227,7 +278,7 @@ def _analyse(
     prepared: np.ndarray,
     graph: NeighborGraph,
     settings: Settings,
-    normal: np.ndarray | None,
+    reference: Reference | None,
     clock: _Clock,
 ) -> tuple[Points, Clusters | None]:
     clusters = None
@@ -237,7 +288,9 @@ def _analyse(
             points = add_clusters(points, clusters)
     with clock.stage("anomalies and duplicates"):
         if settings.anomalies:
-            reference = None if normal is None else prepare_vectors(normal, settings.metric)
+            if reference is not None:
+                ready = prepare_vectors(reference.vectors, settings.metric)
+                reference = replace(reference, vectors=ready)
             points = add_anomalies(
                 points,
                 prepared,
@@ -290,6 +343,8 @@ def _write(
     with clock.stage("writing"):
         staging.write(tensor, render(vectors))
         staging.write("metadata.tsv", render_metadata(shown.columns))
+        if facts["skipped"]:
+            staging.write("skipped.tsv", render_skipped(facts["skipped"]))
         staging.write("bookmarks.json", render_bookmarks(views, shown.columns, dimensions=shape))
         if shown.thumbnails is not None:
             sprite, tile_px = render_sprite(shown.thumbnails)
@@ -330,78 +385,17 @@ def _choose_view_dims(points: Points, settings: Settings) -> int | None:
     return columns if columns < min(dims, n) else None
 
 
-def _facts(
-    points: Points,
-    shown: Points,
-    settings: Settings,
-    graph: NeighborGraph,
-    clusters: Clusters | None,
-    warnings: list[str],
-) -> dict[str, Any]:
-    n, dims = points.vectors.shape
-    if len(shown) < n:
-        warnings.append(
-            f"the browser gets {len(shown)} of {n} points (max_points); all were analysed and are "
-            "in points.parquet"
-        )
-    origin = dict(points.origin)
-    warnings += origin.pop("notes", [])
-    if settings.metric == "cosine":
-        empty = int((~points.vectors.any(axis=1)).sum())
-        if empty:
-            warnings.append(
-                f"{empty} vectors are all zero, which has no direction: failed encodings?"
-            )
-    skipped = origin.pop("skipped", [])
-    unreadable = origin.get("images_unreadable", [])
-    if unreadable:
-        warnings.append(
-            f"{len(unreadable)} thumbnails cannot be read and show a crossed tile; "
-            f"first: {unreadable[0]['why']}"
-        )
-    facts: dict[str, Any] = {
-        "version": importlib.metadata.version("projector-export"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        **origin,
-        "settings": asdict(settings),
-        "points": n,
-        "dimensions": dims,
-        "shown": len(shown),
-        "skipped": skipped,
-        "neighbours": {"k": graph.k, "recall": round(graph.recall, 4)},
-        "view": {"columns": dims},
-    }
-    columns = points.columns
-    if "anomaly_kind" in columns.columns:
-        kinds, counts = np.unique(columns["anomaly_kind"].to_numpy(), return_counts=True)
-        facts["anomaly_kinds"] = {str(k): int(c) for k, c in zip(kinds, counts, strict=True)}
-    groups = columns["duplicate_group"]
-    facts["duplicate_groups"] = groups.filter(groups != "unique").n_unique()
-    if clusters is not None:
-        facts["clusters"] = {"k": len(clusters.centroids), "silhouette": clusters.silhouette}
-    return facts
-
-
-def _versions() -> dict[str, str]:
-    names = ["numpy", "polars", "faiss-cpu", "scikit-learn", "umap-learn", "tensorboard"]
-    names += [
-        n for n, m in (("torch", "torch"), ("open_clip_torch", "open_clip")) if m in sys.modules
-    ]
-    return {name: importlib.metadata.version(name) for name in names}
-
-
-def _rename_clashes(points: Points) -> tuple[Points, list[str]]:
+def _rename_clashes(columns: pl.DataFrame, ours: frozenset[str]) -> tuple[pl.DataFrame, list[str]]:
     """A user's column with one of our names becomes `user_<name>`."""
-    clashes = [c for c in points.columns.columns if c.strip() in OUR_COLUMNS]
+    clashes = [c for c in columns.columns if c.strip() in ours]
     if not clashes:
-        return points, []
+        return columns, []
     renamed = {c: f"user_{c.strip()}" for c in clashes}
-    taken = set(renamed.values()) & set(points.columns.columns)
+    taken = set(renamed.values()) & set(columns.columns)
     if taken:
         raise DataError(f"columns {sorted(taken)} stand in the way of renaming {clashes}")
     warning = f"columns with reserved names were renamed: {', '.join(renamed.values())}"
-    return replace(points, columns=points.columns.rename(renamed)), [warning]
+    return columns.rename(renamed), [warning]
 
 
 @contextmanager
@@ -417,7 +411,7 @@ def _nothing() -> None:
     pass
 
 
-def _ignore(_: str) -> None:
+def _ignore(_: Step) -> None:
     pass
 
 
@@ -429,7 +423,7 @@ class _Clock:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage and say that it began."""
-        self.tell(name)
+        self.tell(Step(name))
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)

@@ -25,20 +25,26 @@ class Items:
     """N things to encode.
 
     Attributes:
-        paths: N image files.
+        contents: N of them: a `Path` is an image file, a `str` is a text.
         columns: N rows; has a `label` column.
         name: what the embedding is called.
+        skipped: inputs that the source had to leave out, each with `path` and `why`.
+        notes: what the user should know.
+        made: names of columns that this program made, and not the user.
     """
 
-    paths: tuple[Path, ...]
+    contents: tuple[Path | str, ...]
     columns: pl.DataFrame
     name: str
+    skipped: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_rows(self.columns, len(self.paths), "paths", self.name)
+        _check_rows(self.columns, len(self.contents), "contents", self.name)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.contents)
 
 
 @dataclass(frozen=True, eq=False)

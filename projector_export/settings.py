@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from projector_export.errors import OptionError
@@ -73,6 +74,42 @@ class Settings:
         _check(self.tensor_format in ("bytes", "tsv"), "tensor_format", self.tensor_format,
                "bytes or tsv")  # fmt: skip
         _check(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2147483647")
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """Options of encoding.
+
+    Attributes:
+        batch_size: items a forward pass; "auto" is the encoder's own number (64 where it has none),
+            halved when memory runs out.
+        thumbnail_px: side of a thumbnail; lowered when so many would not fit into a sprite.
+        threads: that decode images; None is one a core.
+        exact_decode: decode every JPEG at full size, also where the model takes far less.
+        strict: stop at the first input that cannot be read, instead of leaving it out.
+        cache: folder that keeps vectors and thumbnails for the next run, or None.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+
+    batch_size: int | Literal["auto"] = "auto"
+    thumbnail_px: int = 64
+    threads: int | None = None
+    exact_decode: bool = False
+    strict: bool = False
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        batch_size = self.batch_size
+        _check(
+            batch_size == "auto" or (isinstance(batch_size, int) and batch_size >= 1),
+            "batch_size", batch_size, "auto or a number from 1",
+        )  # fmt: skip
+        _check(1 <= self.thumbnail_px <= 1024, "thumbnail_px", self.thumbnail_px, "1 to 1024")
+        _check(
+            self.threads is None or 1 <= self.threads <= 256, "threads", self.threads, "1 to 256"
+        )
 
 
 def _check(fine: bool, option: str, got: object, expected: str) -> None:

@@ -30,3 +30,9 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither read nor fill the cache of whoever runs them."""
+    monkeypatch.setenv("PROJECTOR_EXPORT_CACHE", "none")

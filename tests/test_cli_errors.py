@@ -139,6 +139,10 @@ MISTAKES = {
     "file for a folder": ("images good.npy out", "good.npy is a file; expected a folder of images"),
     "no images": ("images empty out", "empty holds 0 images; expected at least 2 files"),
     "one image": ("images pics out", "pics holds 1 images; expected at least 2 files"),
+    "batch size 0": (
+        "images pics out --batch-size 0",
+        "batch_size is 0; expected auto or a number from 1",
+    ),
     "nothing to view": ("view nope", "nope"),
     "default OUT": ("vectors nope.npy", "nope.npy does not exist"),
 }
@@ -203,7 +207,6 @@ def test_the_same_name_twice_needs_force(
         ("vectors good.npy out --thumbnail 2000", "Invalid value for '--thumbnail'"),
         ("vectors good.npy out --name", "requires an argument"),
         ("images", "Missing argument"),
-        ("images pics out --batch-size 0", "Invalid value for '--batch-size'"),
         ("export good.npy", "No such command 'export'"),
         ("view --port x", "Invalid value for '--port'"),
     ],

@@ -16,15 +16,17 @@ PACKAGE = Path(projector_export.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 INSIDE = [file for file in FILES if file != PACKAGE / "__init__.py"]
 
-BASE = {"errors", "limits", "points", "settings", "thumbnails"}
+BASE = {"errors", "image_files", "limits", "points", "progress", "settings", "thumbnails"}
 STAGES = {"sources", "encoding", "analysis", "projector", "viewing", "models"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     **{stage: BASE | {stage} for stage in STAGES},
     "encoding": BASE | {"encoding", "models"},  # models is data
-    "pipeline": BASE | STAGES,
+    "progress_bar": {"progress"},
+    "manifest": BASE | {"analysis"},
+    "pipeline": BASE | STAGES | {"manifest"},
     "training": BASE | STAGES | {"pipeline", "training"},
-    "cli": BASE | STAGES | {"pipeline", "training"},
+    "cli": BASE | STAGES | {"pipeline", "progress_bar", "training"},
     "__main__": {"cli"},
 }
 HEAVY = ["torch", "umap", "sklearn", "tensorboard", "numba", "faiss", "open_clip"]

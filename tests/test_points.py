@@ -126,7 +126,7 @@ def test_columns_of_another_height_are_refused() -> None:
         Points(vectors, two_rows, name="birds")
     with pytest.raises(DataError, match="has 3 vectors but its columns have 2 rows"):
         Points(vectors).with_columns(two_rows)
-    with pytest.raises(DataError, match="birds has 1 paths but its columns have 2 rows"):
+    with pytest.raises(DataError, match="birds has 1 contents but its columns have 2 rows"):
         Items((Path("a.png"),), two_rows, "birds")
 
 

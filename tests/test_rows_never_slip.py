@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from projector_export import Points, Settings, export_points, read_vectors
+from projector_export import EncodeSettings, Points, Settings, export_points, read_vectors
 from projector_export.encoding.encoder import encode
 from projector_export.projector.read_back import PluginReader
 from projector_export.sources.images import read_images
@@ -137,7 +137,7 @@ class RedEncoder:
     def prepare(self, image: Image.Image) -> np.ndarray:
         return np.asarray(image, np.float32)[0, 0]
 
-    def encode_images(self, prepared: list[np.ndarray]) -> np.ndarray:
+    def encode(self, prepared: list[np.ndarray]) -> np.ndarray:
         red = np.array([p[0] for p in prepared], np.float32)
         return np.stack([red * 0 + 1, red**2 / 7, np.sin(red), red], axis=1)
 
@@ -157,7 +157,8 @@ def test_an_unreadable_image_is_skipped_without_shifting_rows(
     (folder / "010.png").write_bytes(b"not an image")
     (folder / "031.png").write_bytes((folder / "031.png").read_bytes()[:50])
     kept = [i for i in range(N) if i not in (10, 31)]
-    points = encode(read_images(folder), RedEncoder(), batch_size=batch_size, thumbnail_px=16)
+    settings = EncodeSettings(batch_size=batch_size, thumbnail_px=16)
+    points = encode(read_images(folder), RedEncoder(), settings=settings)
     points = points.with_columns(
         pl.DataFrame({"planted": [int(p.removesuffix(".png")) for p in points.columns["path"]]})
     )

@@ -50,7 +50,7 @@ def test_any_name_exports_and_keeps_its_values(tmp_path: Path, name: str, kept: 
     parquet = pl.read_parquet(tmp_path / "e/points.parquet")
     assert sorted(parquet[kept]) == sorted(words)
     assert set(parquet["cluster"]) == {"cluster_00", "cluster_01", "cluster_02"}
-    assert "zero_shot_agreement" not in result.facts
+    assert "zero_shot" not in result.facts
 
 
 @pytest.mark.parametrize(

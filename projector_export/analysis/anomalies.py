@@ -11,7 +11,7 @@ points inside a larger cluster looks as dense as any other place.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -40,13 +40,26 @@ QUARTILE_PER_MEAN_DEVIATION = 0.8453
 KINDS = ("normal", "local", "global", "group", "unlike_reference")
 
 
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Known-normal items.
+
+    Attributes:
+        vectors: (M, D) float32, M >= 2.
+        rows: (N,) bool: the points that are these very items, in the same order; None for none.
+    """
+
+    vectors: np.ndarray
+    rows: np.ndarray | None = None
+
+
 def add_anomalies(
     points: Points,
     prepared: np.ndarray,
     graph: NeighborGraph,
     clusters: Clusters | None,
     *,
-    reference: np.ndarray | None = None,
+    reference: Reference | None = None,
     reference_quantile: float = 0.99,
 ) -> Points:
     """Add `anomaly`, `anomaly_kind` and the scores behind them; higher is more unusual.
@@ -63,7 +76,8 @@ def add_anomalies(
       Points of a small cluster are measured by the nearest cluster that is not.
     * `anomaly_reference`, when a reference is given: mean distance to the k nearest reference
       vectors, divided by the threshold, which is the `reference_quantile` quantile of the
-      reference vectors' own such distances, each without itself.
+      reference vectors' own such distances, each without itself. So are points measured that are
+      themselves reference items.
     * `anomaly`: 0 to 1, the share of the other points that are less unusual; equal points share a
       value. How unusual is the higher of a point's two ranks: by the largest of its global, group
       and local scores, and by sparsity among all points. A reference replaces that guess: with
@@ -79,7 +93,7 @@ def add_anomalies(
         prepared: (N, D) float32 from `prepare_vectors`.
         graph: of the prepared vectors.
         clusters: of the prepared vectors, or None.
-        reference: (M, D) float32, M >= 2: known normal vectors, prepared with the same metric.
+        reference: known-normal items, prepared with the same metric.
         reference_quantile: above 0, at most 1.
 
     Returns:
@@ -255,20 +269,22 @@ def _share_below(values: np.ndarray) -> np.ndarray:
 
 
 def _reference_scores(
-    prepared: np.ndarray, reference: np.ndarray, *, k: int, quantile: float
+    prepared: np.ndarray, known: Reference, *, k: int, quantile: float
 ) -> np.ndarray:
     import faiss
 
-    _check_reference(prepared, reference, quantile)
+    reference = known.vectors
+    _check_reference(prepared, known, quantile)
     # As many neighbours on both sides: a reference vector has one fewer, not being its own.
     own = build_graph(reference, k=k, metric="euclidean")
-    threshold = float(np.quantile(own.distances.mean(axis=1, dtype=np.float64), quantile))
+    own_means = own.distances.mean(axis=1, dtype=np.float64)
+    threshold = float(np.quantile(own_means, quantile))
     # Equal reference vectors give 0; then any difference above rounding counts.
     rounding = ROUNDING * max(_mean_length(reference), _mean_length(prepared))
     threshold = max(threshold, rounding) or 1.0  # all zero: no distance to divide
     offset = far_offset(reference)
-    near, known = (prepared - offset, reference - offset) if offset.any() else (prepared, reference)
-    _, found = faiss.knn(near, known, own.k)
+    near, far = (prepared - offset, reference - offset) if offset.any() else (prepared, reference)
+    _, found = faiss.knn(near, far, own.k)
     means = np.empty(len(prepared))
     step = max(1, 4_000_000 // (own.k * prepared.shape[1]))
     for start in range(0, len(prepared), step):
@@ -277,10 +293,13 @@ def _reference_scores(
         difference = reference[found[rows]] - prepared[rows, None]
         squared = np.einsum("nkd,nkd->nk", difference, difference)
         means[rows] = np.sqrt(squared).mean(axis=1, dtype=np.float64)
+    if known.rows is not None:
+        means[known.rows] = own_means
     return means / threshold
 
 
-def _check_reference(prepared: np.ndarray, reference: np.ndarray, quantile: float) -> None:
+def _check_reference(prepared: np.ndarray, known: Reference, quantile: float) -> None:
+    reference, rows = known.vectors, known.rows
     if not 0 < quantile <= 1:
         raise OptionError(f"reference_quantile is {quantile}; expected above 0 and at most 1")
     if reference.ndim != 2 or reference.shape[1] != prepared.shape[1]:
@@ -292,6 +311,11 @@ def _check_reference(prepared: np.ndarray, reference: np.ndarray, quantile: floa
         raise DataError(
             f"the reference has {len(reference)} vectors; expected at least 2, better hundreds: "
             "give it more known normal items"
+        )
+    if rows is not None and (rows.shape != (len(prepared),) or rows.sum() != len(reference)):
+        raise DataError(
+            f"{int(rows.sum())} of {rows.shape} points are said to be the {len(reference)} "
+            f"reference items; expected a mask over {len(prepared)} points with as many"
         )
 
 

@@ -33,6 +33,8 @@ _NUMBER = (
     r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)$"
 )
 SLICE_BYTES = 1_000_000
+MAX_CELL_CHARS = 500
+"""Longer texts are cut in the viewer, which loads all of them at once."""
 _DECIMALS = 6
 
 
@@ -101,6 +103,11 @@ def _render_column(values: pl.Series) -> pl.Series:
         return pl.select(pl.when(finite).then(shown).otherwise(pl.lit(""))).to_series()
     frame = pl.DataFrame({"text": as_text(values)})
     text = one_line(pl.col("text"))
+    cut = text.str.slice(0, MAX_CELL_CHARS - 1) + "…"
+    frame = frame.select(
+        pl.when(text.str.len_chars() > MAX_CELL_CHARS).then(cut).otherwise(text).alias("text")
+    )
+    text = pl.col("text")
     return frame.select(
         pl.when(text == "")
         .then(pl.lit(EMPTY))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 
 from projector_export.errors import DataError, InputNotFoundError
+from projector_export.points import LABEL
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 _INTEGER = r"^-?(0|[1-9]\d{0,17})$"
@@ -57,6 +59,30 @@ def read_table(
         hint = "; save it as UTF-8" if "utf" in reason.lower() else ""
         raise DataError(f"{path} cannot be read as {suffix[1:]} ({reason}){hint}") from error
     raise DataError(f"{path} ends in {suffix!r}; expected a table: {' '.join(TABLE_SUFFIXES)}")
+
+
+def choose_label(columns: pl.DataFrame, label: str | None, *, where: str) -> pl.DataFrame:
+    """Return the columns with `label` first, copied from the column chosen.
+
+    Raises:
+        DataError: no column of that name.
+    """
+    if label is None:
+        texts = columns.select(cs.string() | cs.categorical() | cs.enum()).columns
+        label = LABEL if LABEL in columns.columns else (texts[0] if texts else None)
+    if label is None or (label == LABEL and LABEL in columns.columns):
+        return columns
+    if label not in columns.columns:
+        raise DataError(
+            f"{where} has no column {label!r} for the label; its columns are: "
+            f"{', '.join(columns.columns) or '(none)'}"
+        )
+    if LABEL in columns.columns:
+        spare = "label_original"
+        while spare in columns.columns:
+            spare += "_"
+        columns = columns.rename({LABEL: spare})
+    return columns.select(pl.col(label).alias(LABEL), pl.all())
 
 
 def check_file(path: str | Path) -> Path:

@@ -14,7 +14,13 @@ from projector_export.errors import DataError, InputNotFoundError
 from projector_export.points import LABEL, Points, as_vectors
 from projector_export.sources.arrays import ARRAY_READERS
 from projector_export.sources.images import list_images, path_text
-from projector_export.sources.tables import LOOSE_NUMBER, TABLE_SUFFIXES, check_file, read_table
+from projector_export.sources.tables import (
+    LOOSE_NUMBER,
+    TABLE_SUFFIXES,
+    check_file,
+    choose_label,
+    read_table,
+)
 from projector_export.thumbnails import fitting_tile_px, read_thumbnails
 
 VECTOR_SUFFIXES = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".jsonl", ".pt", ".safetensors")
@@ -84,30 +90,6 @@ def read_vectors(
         thumbnails=thumbnails,
         origin={"source": path.name, "notes": notes, **image_facts},
     )
-
-
-def choose_label(columns: pl.DataFrame, label: str | None, *, where: str) -> pl.DataFrame:
-    """Return the columns with `label` first, copied from the column chosen.
-
-    Raises:
-        DataError: no column of that name.
-    """
-    if label is None:
-        texts = columns.select(cs.string() | cs.categorical() | cs.enum()).columns
-        label = LABEL if LABEL in columns.columns else (texts[0] if texts else None)
-    if label is None or (label == LABEL and LABEL in columns.columns):
-        return columns
-    if label not in columns.columns:
-        raise DataError(
-            f"{where} has no column {label!r} for the label; its columns are: "
-            f"{', '.join(columns.columns) or '(none)'}"
-        )
-    if LABEL in columns.columns:
-        spare = "label_original"
-        while spare in columns.columns:
-            spare += "_"
-        columns = columns.rename({LABEL: spare})
-    return columns.select(pl.col(label).alias(LABEL), pl.all())
 
 
 def read_arrays(path: Path, *, label: str | None = None) -> tuple[np.ndarray, pl.DataFrame]:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from projector_export.analysis.anomalies import add_anomalies
+from projector_export.analysis.anomalies import Reference, add_anomalies
 from projector_export.analysis.clusters import Clusters, find_clusters
 from projector_export.analysis.neighbors import build_graph, prepare_vectors
 from projector_export.errors import DataError, OptionError
@@ -22,6 +22,7 @@ def analyse(
     *,
     clusters: Clusters | Literal["auto"] | int | None = "auto",
     reference: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
     k: int = 15,
     quantile: float = 0.99,
 ) -> pl.DataFrame:
@@ -34,7 +35,7 @@ def analyse(
         points.vectors,
         graph,
         clusters,
-        reference=reference,
+        reference=None if reference is None else Reference(reference, rows),
         reference_quantile=quantile,
     )
     return result.columns

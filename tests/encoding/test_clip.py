@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from projector_export import OpenClipEncoder, encode, export, read_images
+from projector_export import EncodeSettings, OpenClipEncoder, encode, export, read_images
 from projector_export.cli import main
-from projector_export.encoding.zero_shot import add_predictions
+from projector_export.encoding.zero_shot import ZeroShot, add_predictions
 from projector_export.errors import EncoderError, OptionError
 from projector_export.points import Items, Points
 from projector_export.sources.digits import DIGIT_WORDS, split_digits, write_digit_images
@@ -46,7 +46,7 @@ def test_zero_shot_accuracy_on_held_out_digits(
 ) -> None:
     """Zero-shot accuracy of digits_clip on the held-out digits >= 96 %, through our own path."""
     points = encode(held_out_items(digits), encoder)
-    points = add_predictions(points, encoder, DIGIT_WORDS, prompts=["a photo of the digit {}"])
+    points = add_predictions(points, encoder, ZeroShot(DIGIT_WORDS, ["a photo of the digit {}"]))
     assert len(points) == 540
     accuracy = float((points.columns["predicted"] == points.columns["label"]).mean() or 0)
     print(f"zero-shot accuracy on {len(points)} held-out digits: {accuracy:.4f}")
@@ -68,7 +68,8 @@ def test_vectors_equal_open_clips_own(encoder: OpenClipEncoder, digits: list[Pat
     expected = (features / features.norm(dim=1, keepdim=True)).numpy()
     columns = pl.DataFrame({"label": ["x"] * 20, "path": ["x"] * 20})
     for batch_size in (1, 7, 64):
-        points = encode(Items(tuple(digits[:20]), columns, "d"), encoder, batch_size=batch_size)
+        settings = EncodeSettings(batch_size=batch_size)
+        points = encode(Items(tuple(digits[:20]), columns, "d"), encoder, settings=settings)
         assert points.vectors.dtype == np.float32
         np.testing.assert_allclose(points.vectors, expected, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(points.vectors, axis=1), 1, atol=1e-5)
@@ -79,13 +80,13 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     import torch
 
     torch.manual_seed(0)
-    model = open_clip.create_model("RN50-quickgelu", pretrained=None)
+    model, _, transform = open_clip.create_model_and_transforms("RN50-quickgelu", pretrained=None)
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     encoder = OpenClipEncoder("RN50-quickgelu", str(tmp_path / "weights.pt"), device="cpu")
     image = Image.effect_mandelbrot((300, 200), (-2, -1.5, 1, 1.5), 40).convert("RGB")
-    got = encoder.encode_images([encoder.prepare(image)])
+    got = encoder.encode([encoder.prepare(image)])
     with torch.inference_mode():
-        own = model.eval().encode_image(encoder.prepare(image)[None])
+        own = model.eval().encode_image(transform(image)[None])
     np.testing.assert_allclose(got, (own / own.norm()).numpy(), atol=1e-5)
     assert encoder.describe()["weights"] == "weights.pt"
     assert len(encoder.describe()["weights_sha256"]) == 64
@@ -159,12 +160,17 @@ def test_zero_shot_columns_are_literal() -> None:
     """Predicted class, its softmax probability at the model's scale, and whether it agrees."""
     vectors = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0.6, 0.8, 0, 0]])
     points = Points(vectors, pl.DataFrame({"label": ["0", "0", "elsewhere"]}))
-    columns = add_predictions(points, WordEncoder(), ["0", "1"], prompts=["a {}", "my {}"]).columns
+    columns = add_predictions(
+        points, WordEncoder(), ZeroShot(["0", "1"], ["a {}", "my {}"])
+    ).columns
     assert columns["predicted"].to_list() == ["0", "1", "1"]
     assert columns["predicted_score"].to_list() == pytest.approx([0.9999546, 0.9999546, 0.880797])
     assert columns["agrees"].to_list() == [True, False, False]
     no_class = Points(vectors, pl.DataFrame({"label": ["x", "y", "z"]}))
-    assert "agrees" not in add_predictions(no_class, WordEncoder(), ["0", "1"]).columns.columns
+    assert (
+        "agrees"
+        not in add_predictions(no_class, WordEncoder(), ZeroShot(["0", "1"])).columns.columns
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,9 +178,8 @@ def test_zero_shot_columns_are_literal() -> None:
 )
 def test_malformed_classes_and_prompts_are_refused(classes: list[str], prompts: list[str]) -> None:
     """At least two different classes; one {} a prompt."""
-    points = Points(np.eye(4, dtype=np.float32))
     with pytest.raises(OptionError):
-        add_predictions(points, WordEncoder(), classes, prompts=prompts)
+        ZeroShot(classes, prompts)
 
 
 def test_manifest_tells_the_encoder(
@@ -185,10 +190,10 @@ def test_manifest_tells_the_encoder(
     for path in digits[:40]:
         (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
         (folder / path.parent.name / path.name).write_bytes(path.read_bytes())
-    export(read_images(folder), tmp_path / "run", encoder, classes=["one", "two"])
+    export(read_images(folder), tmp_path / "run", encoder, zero_shot=ZeroShot(["one", "two"]))
     text = (tmp_path / "run/some/manifest.json").read_text(encoding="utf-8")
     manifest = json.loads(text)
     assert manifest["encoder"]["model"] == "digits_clip"
     assert len(manifest["encoder"]["weights_sha256"]) == 64
-    assert manifest["classes"] == ["one", "two"]
+    assert manifest["zero_shot"]["classes"] == ["one", "two"]
     assert str(tmp_path) not in text

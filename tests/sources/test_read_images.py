@@ -31,7 +31,7 @@ def test_order_is_by_path_in_code_points(tmp_path: Path) -> None:
     expected = ["B/1.png", "a-b/x.png", "a/z.png", "a/é.png", "b/10.png", "b/2.png", "魚/1.png"]
     assert items.columns["path"].to_list() == expected
     assert items.columns["label"].to_list() == ["B", "a-b", "a", "a", "b", "b", "魚"]
-    assert list(items.paths) == [folder / path for path in expected]
+    assert list(items.contents) == [folder / path for path in expected]
     assert items.columns.columns == ["label", "path"]
     assert items.name == "all"
 
@@ -120,5 +120,5 @@ def test_a_file_name_that_is_not_utf8_is_still_an_image(tmp_path: Path) -> None:
     (folder / "b.png").rename(folder / os.fsdecode("魚.png".encode("shift_jis")))
     items = read_images(folder)
     assert len(items) == 2
-    assert all(path.exists() for path in items.paths)
+    assert all(path.exists() for path in items.contents)
     assert items.columns["path"][0] == "a.png"

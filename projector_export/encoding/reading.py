@@ -1,0 +1,121 @@
+"""One item is read: from the cache, or from its file by one decode for model and thumbnail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from projector_export.encoding.cache import EmbeddingCache, Record
+from projector_export.image_files import decode_image, on_white, read_image_file
+from projector_export.thumbnails import fit_tile, text_tile
+
+
+@dataclass(frozen=True)
+class ReadItem:
+    """One item, read: it has a vector from the cache, or else what the encoder takes.
+
+    Attributes:
+        digest: SHA-256 of the content; None without a cache.
+        vector: (D,) float32 from the cache, or None.
+        tile: (T, T, 4) uint8, or None where the export has no thumbnails.
+        prepared: what the encoder takes.
+        file: path and state of a file that the cache does not know in that state.
+        tile_is_new: the cache does not have the tile.
+    """
+
+    digest: bytes | None
+    vector: np.ndarray | None
+    tile: np.ndarray | None
+    prepared: Any = None
+    file: tuple[Path, os.stat_result] | None = None
+    tile_is_new: bool = False
+
+    def record(self, vector: np.ndarray | None) -> Record | None:
+        """Return what the cache does not have yet, together with a vector just computed."""
+        tile = self.tile if self.tile_is_new else None
+        if self.digest is None or (vector is None and tile is None and self.file is None):
+            return None
+        return Record(self.digest, vector, tile, self.file)
+
+
+@dataclass
+class Reader:
+    """Reads items; called from several threads.
+
+    Args:
+        encoder: its `prepare` is called on each image that has to be embedded.
+        cache: of that encoder, or None.
+        tile_px: side of a thumbnail, or None where no item is an image.
+        decode_px: see `ImageEncoder`.
+
+    Raises:
+        DataError: on the call, when the file cannot be read as an image.
+    """
+
+    encoder: Any
+    cache: EmbeddingCache | None
+    tile_px: int | None
+    decode_px: int | None
+
+    def __post_init__(self) -> None:
+        if self.tile_px is not None:
+            self._text_tile = text_tile(self.tile_px)
+
+    def __call__(self, content: Path | str) -> ReadItem:
+        """Read an image file, or take a text."""
+        if isinstance(content, str):
+            return self._read_text(content)
+        if self.cache is None:
+            return self._decode(content, read_image_file(content), None, None, None, None)
+        try:
+            facts = content.stat()
+        except OSError:
+            facts = None  # reading it says why
+        digest = None if facts is None else self.cache.digest(content, facts)
+        vector, tile = self._look_up(digest)
+        if vector is not None and tile is not None:
+            return ReadItem(digest, vector, tile)
+        data = read_image_file(content)
+        found = hashlib.sha256(data).digest()
+        if found != digest:
+            vector, tile = self._look_up(found)
+        return self._decode(content, data, found, vector, tile, facts)
+
+    def _look_up(self, digest: bytes | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        if digest is None or self.cache is None or self.tile_px is None:
+            return None, None
+        return self.cache.vector(digest), self.cache.tile(digest, self.tile_px)
+
+    def _decode(
+        self,
+        path: Path,
+        data: bytes,
+        digest: bytes | None,
+        vector: np.ndarray | None,
+        tile: np.ndarray | None,
+        facts: os.stat_result | None,
+    ) -> ReadItem:
+        file = None if facts is None else (path, facts)
+        if vector is not None and tile is not None:
+            return ReadItem(digest, vector, tile, file=file)
+        assert self.tile_px is not None
+        enough = self.decode_px if vector is None else 2 * self.tile_px
+        image = decode_image(data, path, at_least_px=enough)
+        prepared = self.encoder.prepare(on_white(image)) if vector is None else None
+        is_new = tile is None
+        if tile is None:
+            tile = fit_tile(image, self.tile_px)
+        return ReadItem(digest, vector, tile, prepared, file, is_new)
+
+    def _read_text(self, text: str) -> ReadItem:
+        tile = None if self.tile_px is None else self._text_tile
+        if self.cache is None:
+            return ReadItem(None, None, tile, text)
+        digest = hashlib.sha256(b"text\0" + text.encode("utf-8", "surrogatepass")).digest()
+        vector = self.cache.vector(digest)
+        return ReadItem(digest, vector, tile, text)
