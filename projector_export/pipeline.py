@@ -37,6 +37,7 @@ from projector_export.projector.skipped import render_skipped
 from projector_export.projector.sprite import render_sprite
 from projector_export.projector.tensor import render_tensor_bytes, render_tensor_tsv
 from projector_export.settings import EncodeSettings, Settings
+from projector_export.thumbnails import grid_columns
 
 ANALYSIS_NEIGHBORS = 15
 MIN_VIEW_DIMS = 32
@@ -349,6 +350,7 @@ def _write(
         if shown.thumbnails is not None:
             sprite, tile_px = render_sprite(shown.thumbnails)
             staging.write("sprite.png", sprite)
+            facts["sprite"] = {"tile_px": tile_px, "px": tile_px * grid_columns(len(shown))}
         buffer = io.BytesIO()
         _parquet_frame(points.columns, rows).write_parquet(buffer)
         staging.write("points.parquet", buffer.getvalue())

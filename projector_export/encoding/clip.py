@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import importlib.metadata
+import importlib.util
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from projector_export.encoding.weights import hash_file, hash_tensors
+from projector_export.encoding.weights import hash_file, hash_folder, hash_tensors
 from projector_export.errors import EncoderError, MissingExtraError
 from projector_export.models import DIGITS_CLIP_DIR
 
@@ -25,6 +30,10 @@ DEFAULT_MODEL = "ViT-B-32"
 DEFAULT_WEIGHTS = "laion2b_s34b_b79k"
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+# On the CPU a batch goes through the model in parts of so many: activations of more than 32 MB are
+# fetched from the system and given back at each layer, which costs a tenth of the time (glibc's
+# DEFAULT_MMAP_THRESHOLD_MAX).
+CPU_PART = 8
 # Tokenizers and models of open_clip 3 whose text towers were trained on many languages.
 MULTILINGUAL = ("xlm", "nllb", "i18n", "siglip2", "multilingual")
 MULTILINGUAL_MODEL = "xlm-roberta-base-ViT-B-32"
@@ -44,17 +53,12 @@ class OpenClipEncoder:
             `auto`, which is float16 on CUDA and float32 elsewhere.
         compiled: run the towers through torch.compile: slow to start, faster on many batches.
 
-    Attributes:
-        batch_size: what "auto" means on this device.
-        decode_px: 1.5 times the model's input, see `ImageEncoder`; None where the model's
-            preprocessing is not known to make pictures smaller.
-        is_multilingual: whether the text tower was trained on more than English, as far as its
-            tokenizer's name tells.
+    The model is loaded when it is first needed: with all vectors in the cache, never.
 
     Raises:
         MissingExtraError: open_clip is not installed.
-        EncoderError: unknown model or weights, a failed download, a device or precision that
-            cannot be used.
+        EncoderError: precision is none of these; and, when the model is loaded: unknown model or
+            weights, a failed download, a device that cannot be used.
     """
 
     def __init__(
@@ -68,86 +72,110 @@ class OpenClipEncoder:
     ) -> None:
         if precision not in PRECISIONS:
             raise EncoderError(f"precision is {precision!r}; expected {', '.join(PRECISIONS)}")
-        try:
-            import open_clip
-            import torch
-        except ImportError as error:
-            raise MissingExtraError(
-                f"{error.name} is not installed, which open_clip models need: "
-                "pip install 'projector-export[clip]', or choose --encoder pixels"
-            ) from error
-        self._torch = torch
-        self._model_name, self._weights = model, weights
-        self._device = torch.device(choose_device(device))
-        if precision == "auto":
-            precision = "float16" if self._device.type == "cuda" else "float32"
-        self._precision = precision
-        name, source = _locate(model, weights, open_clip)
-        self._tag = source if source is not None and not os.path.isfile(source) else None
-        logging.disable(logging.ERROR)  # a failing download logs every retry; we say it once
-        try:
-            built = open_clip.create_model_and_transforms(
-                name, pretrained=source, require_pretrained=True, device=self._device
-            )
-            self._tokenize = open_clip.get_tokenizer(name)
-            self._weights_file = _weights_file(name, source)
-        except Exception as error:  # open_clip lets through whatever its loaders raise
-            if "pip install transformers" in str(error):
+        for module in ("open_clip", "torch"):
+            if importlib.util.find_spec(module) is None:
                 raise MissingExtraError(
-                    f"transformers is not installed, which the text tower of {model} needs: "
-                    "pip install 'projector-export[clip,text]'"
-                ) from error
-            raise EncoderError(_explain(model, source or name, error)) from error
-        finally:
-            logging.disable(logging.NOTSET)
-        self._model = built[0].eval()
-        self._cut, self._mean, self._std = _split_transform(built[2])
-        self._transform = built[2]
-        self._encode_image, self._encode_text = self._model.encode_image, self._model.encode_text
-        if compiled:
-            self._encode_image = torch.compile(self._encode_image)
-            self._encode_text = torch.compile(self._encode_text)
-        self.batch_size = 256 if self._device.type == "cuda" else 64
-        self.decode_px = None if self._cut is None else _decode_px(self._cut)
-        # What fills up a short text; a long one has no room for it.
-        self._pad, self._texts_cut = int(self._tokenize([""])[0, -1]), 0
-        self.is_multilingual = _is_multilingual(f"{name} {_tokenizer_name(self._tokenize)}")
+                    f"{module} is not installed, which open_clip models need: "
+                    "pip install 'projector-export[clip]', or choose --encoder pixels"
+                )
+        self._model_name, self._weights = model, weights
+        self._device_wanted, self._precision_wanted = device, precision
+        self._compiled = compiled
+        self._lock = threading.Lock()
+        self._loaded: _Model | None = None
+        self._texts_cut = 0
 
-    def prepare(self, image: Image.Image) -> Any:
+    def load(self) -> _Model:
+        """Load the model, once."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = _load(
+                    self._model_name, self._weights, self._device_wanted, compiled=self._compiled
+                )
+        return self._loaded
+
+    @property
+    def batch_size(self) -> int:
+        """Return what "auto" means on this device."""
+        return 256 if self.load().device.type == "cuda" else 64
+
+    @property
+    def decode_px(self) -> int | None:
+        """Return 1.5 times the model's input; None where its preprocessing is not the usual one."""
+        return self.load().decode_px
+
+    @property
+    def fills_cores(self) -> bool:
+        """Return whether the forward pass wants all cores: it does on the CPU."""
+        return bool(self.load().device.type == "cpu")
+
+    @property
+    def is_multilingual(self) -> bool:
+        """Return whether the text tower learned more than English, as the names tell."""
+        name = str(getattr(getattr(self.load().tokenize, "tokenizer", None), "name_or_path", ""))
+        return any(word in f"{self._model_name} {name}".lower() for word in MULTILINGUAL)
+
+    def prepare(self, image: Image.Image) -> np.ndarray:
         """Return one image in the model's size, by open_clip's own steps.
 
         The last two of these, to a tensor and to the model's mean and deviation, are left to
         `encode`, which does them for a batch: so this is (S, S, 3) uint8, or (3, S, S) float32
         where the model's preprocessing is not open_clip's usual one.
         """
-        if self._cut is None:
-            return self._transform(image).numpy()
-        for step in self._cut:
+        model = self.load()
+        if model.cut is None:
+            whole: np.ndarray = model.transform(image).numpy()
+            return whole
+        for step in model.cut:
             image = step(image)
         return np.asarray(image)
 
     def encode(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         """Return (B, D) float32 of unit length."""
-        torch = self._torch
-        with torch.inference_mode(), self._memory():
-            batch = torch.from_numpy(np.stack(prepared)).to(self._device)
-            if self._cut is not None:
+        import torch
+
+        model = self.load()
+
+        def forward(part: Sequence[np.ndarray]) -> Any:
+            batch = torch.from_numpy(np.stack(part)).to(model.device)
+            if model.cut is not None:
                 batch = batch.permute(0, 3, 1, 2).float().div_(255)
-                mean = torch.tensor(self._mean, device=self._device).view(1, -1, 1, 1)
-                std = torch.tensor(self._std, device=self._device).view(1, -1, 1, 1)
+                mean, std = (
+                    torch.tensor(three, device=model.device).view(1, -1, 1, 1)
+                    for three in (model.mean, model.std)
+                )
                 batch = batch.sub_(mean).div_(std).contiguous()
-            with self._autocast():
-                features = self._encode_image(batch)
-            return _unit(features)
+            return model.encode_image(batch)
+
+        return self._in_parts(forward, prepared)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return (B, D) float32 of unit length; a text is cut at the model's context length."""
-        with self._torch.inference_mode(), self._memory():
-            tokens = self._tokenize(list(texts)).to(self._device)
-            self._texts_cut += int((tokens[:, -1] != self._pad).sum())
-            with self._autocast():
-                features = self._encode_text(tokens)
-            return _unit(features)
+        model = self.load()
+
+        def forward(part: Sequence[str]) -> Any:
+            tokens = model.tokenize(list(part))
+            self._texts_cut += int((tokens[:, -1] != model.padding).sum())
+            return model.encode_text(tokens.to(model.device))
+
+        return self._in_parts(forward, texts)
+
+    def _in_parts(
+        self, forward: Callable[[Sequence[Any]], Any], batch: Sequence[Any]
+    ) -> np.ndarray:
+        import torch
+
+        device = self.load().device
+        size = CPU_PART if device.type == "cpu" else len(batch)
+        autocast = contextlib.nullcontext()
+        if self._precision != "float32":
+            autocast = torch.autocast(device.type, dtype=getattr(torch, self._precision))
+        parts = []
+        with torch.inference_mode(), _memory_errors(), autocast:
+            for start in range(0, len(batch), size):
+                features = forward(batch[start : start + size]).float()
+                parts.append(torch.nn.functional.normalize(features, dim=-1).cpu().numpy())
+        return np.concatenate(parts)
 
     @property
     def notes(self) -> list[str]:
@@ -162,51 +190,133 @@ class OpenClipEncoder:
     @property
     def logit_scale(self) -> float:
         """The factor that this model's training put on cosines before the softmax."""
-        return float(self._model.logit_scale.detach().exp())
+        return self.load().logit_scale
 
     def describe(self) -> Mapping[str, Any]:
-        """Return model, weights, the weights' SHA-256, device and precision."""
+        """Return model, weights, their SHA-256 and the precision."""
         facts: dict[str, Any] = {"encoder": "open_clip", "model": self._model_name}
-        if self._tag is not None or self._weights is not None:
+        if self._weights is not None:
             # A path would tell where its owner keeps things.
-            facts["weights"] = self._tag or Path(str(self._weights)).name
-        facts |= self._sha256
-        return {**facts, "device": self._device.type, "precision": self._precision}
+            facts["weights"] = Path(self._weights).name
+        elif self._model_name == DEFAULT_MODEL:
+            facts["weights"] = DEFAULT_WEIGHTS
+        return {**facts, **self._sha256, "precision": self._precision}
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """Return what the vectors depend on."""
-        return {
-            "encoder": "open_clip",
-            "model": self._model_name,
-            **self._sha256,
-            "preprocessing": repr(self._transform),
-            "precision": self._precision,
-        }
+        """Return what the vectors depend on; open_clip's release sets the preprocessing."""
+        return {**self.describe(), "open_clip": importlib.metadata.version("open_clip_torch")}
+
+    @functools.cached_property
+    def _precision(self) -> str:
+        if self._precision_wanted != "auto":
+            return self._precision_wanted
+        return "float16" if _device_type(self._device_wanted) == "cuda" else "float32"
 
     @functools.cached_property
     def _sha256(self) -> dict[str, str]:
-        if self._weights_file is not None:
-            return {"weights_sha256": hash_file(self._weights_file)}
-        return {"tensors_sha256": hash_tensors(self._model.state_dict())}
+        """Of the weights' file where there is one, so that torch need not be loaded."""
+        name = self._model_name
+        folder = DIGITS_CLIP_DIR if name == DIGITS_CLIP else Path(name.removeprefix("local-dir:"))
+        if name == DIGITS_CLIP or name.startswith("local-dir:"):
+            weights = sorted(folder.glob("*.safetensors"))
+            own = {"weights_sha256": hash_file(weights[0])} if weights else {}
+            return {**own, "files_sha256": hash_folder(folder)}
+        if self._weights is not None and os.path.isfile(self._weights):
+            return {"weights_sha256": hash_file(Path(self._weights))}
+        return {"tensors_sha256": hash_tensors(self.load().state())}
 
-    def _autocast(self) -> Any:
-        if self._precision == "float32":
-            return contextlib.nullcontext()
-        dtype = getattr(self._torch, self._precision)
-        return self._torch.autocast(self._device.type, dtype=dtype)
 
-    @contextlib.contextmanager
-    def _memory(self) -> Iterator[None]:
-        """Turn what torch raises when memory runs out into MemoryError."""
-        try:
-            yield
-        except RuntimeError as error:  # torch.OutOfMemoryError on CUDA is one
-            if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
-                raise
-            if self._device.type == "cuda":
-                self._torch.cuda.empty_cache()
-            raise MemoryError(str(error)) from error
+@dataclass(frozen=True)
+class _Model:
+    """A loaded model.
+
+    Attributes:
+        cut: steps of the preprocessing that work on pictures, or None where it is not the usual.
+        padding: the token that fills up a short text; a long one has no room for it.
+    """
+
+    device: torch.device
+    encode_image: Callable[[Any], Any]
+    encode_text: Callable[[Any], Any]
+    tokenize: Callable[[list[str]], Any]
+    transform: Callable[[Any], Any]
+    cut: list[Callable[[Any], Any]] | None
+    mean: Sequence[float]
+    std: Sequence[float]
+    decode_px: int | None
+    padding: int
+    logit_scale: float
+    state: Callable[[], Mapping[str, Any]]
+
+
+def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool) -> _Model:
+    import open_clip
+    import torch
+
+    device = torch.device(choose_device(device_wanted))
+    name, source = _locate(model, weights, open_clip)
+    logging.disable(logging.ERROR)  # a failing download logs every retry; we say it once
+    try:
+        built, _, transform = open_clip.create_model_and_transforms(
+            name, pretrained=source, require_pretrained=True, device=device
+        )
+        tokenize = open_clip.get_tokenizer(name)
+    except Exception as error:  # open_clip lets through whatever its loaders raise
+        if "pip install transformers" in str(error):
+            raise MissingExtraError(
+                f"transformers is not installed, which the text tower of {model} needs: "
+                "pip install 'projector-export[clip,text]'"
+            ) from error
+        raise EncoderError(_explain(model, source or name, error)) from error
+    finally:
+        logging.disable(logging.NOTSET)
+    built.eval()
+    steps = list(getattr(transform, "transforms", []))
+    kinds = [type(step).__name__ for step in steps]
+    # Bytes / 255, minus mean, divided by deviation: `encode` does these two for a batch.
+    usual = kinds[-2:] in (["MaybeToTensor", "Normalize"], ["ToTensor", "Normalize"])
+    usual = usual and len(steps) > 2
+    encode_image, encode_text = built.encode_image, built.encode_text
+    if compiled:
+        encode_image, encode_text = torch.compile(encode_image), torch.compile(encode_text)
+    return _Model(
+        device=device,
+        encode_image=encode_image,
+        encode_text=encode_text,
+        tokenize=tokenize,
+        transform=transform,
+        cut=steps[:-2] if usual else None,
+        mean=tuple(map(float, steps[-1].mean)) if usual else (),
+        std=tuple(map(float, steps[-1].std)) if usual else (),
+        decode_px=_decode_px(steps[0]) if usual else None,
+        padding=int(tokenize([""])[0, -1]),
+        logit_scale=float(built.logit_scale.detach().exp()),
+        state=built.state_dict,
+    )
+
+
+def _decode_px(resize: Any) -> int | None:
+    """1.5 times the size that the first step makes of the shorter side."""
+    size = getattr(resize, "size", None)
+    if isinstance(size, Sequence) and len(size) > 0:
+        size = max(size)
+    return size * 3 // 2 if isinstance(size, int) else None
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn what torch raises when memory runs out into MemoryError."""
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise MemoryError(str(error)) from error
 
 
 def _locate(model: str, weights: str | None, open_clip: Any) -> tuple[str, str | None]:
@@ -237,18 +347,6 @@ def _locate(model: str, weights: str | None, open_clip: Any) -> tuple[str, str |
     return model, weights
 
 
-def _weights_file(name: str, source: str | None) -> Path | None:
-    if name.startswith("local-dir:"):
-        files = sorted(Path(name.removeprefix("local-dir:")).glob("*.safetensors"))
-        return files[0] if files else None
-    if source is None or os.path.isfile(source):
-        return Path(source) if source else None
-    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-
-    # Downloaded a moment ago, so this only tells where to.
-    return Path(download_pretrained(get_pretrained_cfg(name, source)))
-
-
 def _explain(model: str, source: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if os.path.isfile(source):
@@ -257,38 +355,6 @@ def _explain(model: str, source: str, error: Exception) -> str:
         f"the weights {source} of {model} cannot be had ({reason}); give --weights FILE with a "
         "file downloaded elsewhere, or --encoder pixels, which needs no model"
     )
-
-
-def _split_transform(
-    transform: Any,
-) -> tuple[list[Callable[[Any], Any]] | None, Sequence[float], Sequence[float]]:
-    """Return the steps on pictures, mean and deviation of open_clip's preprocessing, if so built.
-
-    The rest is `MaybeToTensor` (or ToTensor) and `Normalize`: bytes / 255, minus mean, divided by
-    deviation.
-    """
-    steps = list(getattr(transform, "transforms", []))
-    names = [type(step).__name__ for step in steps]
-    if len(steps) < 3 or names[-2] not in ("MaybeToTensor", "ToTensor") or names[-1] != "Normalize":
-        return None, (), ()
-    return steps[:-2], tuple(map(float, steps[-1].mean)), tuple(map(float, steps[-1].std))
-
-
-def _decode_px(cut: Sequence[Any]) -> int | None:
-    """1.5 times the size that the first step makes of the shorter side."""
-    size = getattr(cut[0], "size", None)
-    if isinstance(size, Sequence) and len(size) > 0:
-        size = max(size)
-    return None if not isinstance(size, int) else size * 3 // 2
-
-
-def _tokenizer_name(tokenizer: Any) -> str:
-    own = getattr(tokenizer, "tokenizer", None)
-    return str(getattr(own, "name_or_path", ""))
-
-
-def _is_multilingual(names: str) -> bool:
-    return any(name in names.lower() for name in MULTILINGUAL)
 
 
 def choose_device(device: str) -> str:
@@ -308,8 +374,18 @@ def choose_device(device: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _unit(features: torch.Tensor) -> np.ndarray:
-    import torch
+def _device_type(device: str) -> str:
+    """The type of device that will be used; torch is asked only where there is a GPU's driver."""
+    if device != "auto":
+        return device.split(":")[0]
+    return choose_device(device) if _has_gpu_driver() else "cpu"
 
-    unit: np.ndarray = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return unit
+
+def _has_gpu_driver() -> bool:
+    for library in ("libcuda.so.1", "libamdhip64.so", "nvcuda.dll"):
+        try:
+            ctypes.CDLL(library)
+        except OSError:
+            continue
+        return True
+    return False

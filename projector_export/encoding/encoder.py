@@ -8,6 +8,7 @@ so neither the number of threads nor a kill and a second start changes which ite
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,6 +44,7 @@ class ImageEncoder(Protocol):
       many pixels. Without it, everything is decoded at full size.
     * `cache_key`: JSON-ready facts which differ whenever the vectors could (weights, preprocessing,
       version). Without it, nothing is cached.
+    * `fills_cores`: whether `encode` uses all cores, so that files are better read before it.
     * `notes`: what the user should know, after encoding.
     """
 
@@ -120,7 +122,7 @@ def _open_cache(encoder: object, settings: EncodeSettings) -> EmbeddingCache | N
     key = getattr(encoder, "cache_key", None)
     if settings.cache is None or key is None:
         return None
-    how = {"decoding": DECODING, "decode_px": _decode_px(encoder, settings)}
+    how = {"decoding": DECODING, "exact_decode": settings.exact_decode}
     return EmbeddingCache(settings.cache, {**key, **how})
 
 
@@ -137,8 +139,9 @@ class _Run:
     ) -> None:
         self.items, self.encoder, self.settings = items, encoder, settings
         self.cache, self.tell = cache, tell
-        own = int(getattr(encoder, "batch_size", DEFAULT_BATCH_SIZE))
-        self.batch_size = own if settings.batch_size == "auto" else settings.batch_size
+        self.batch_size = None if settings.batch_size == "auto" else settings.batch_size
+        self.may_read = threading.Event()
+        self.may_read.set()
         has_images = any(type(content) is not str for content in items.contents)
         n = len(items)
         self.tile_px = fitting_tile_px(n, settings.thumbnail_px) if has_images else None
@@ -157,9 +160,10 @@ class _Run:
     def points(self) -> Points:
         """Encode all items."""
         contents, settings = self.items.contents, self.settings
-        reader = Reader(self.encoder, self.cache, self.tile_px, _decode_px(self.encoder, settings))
+        exact = settings.exact_decode
+        reader = Reader(self.encoder, self.cache, self.tile_px, self.may_read, exact_decode=exact)
         threads = settings.threads or os.cpu_count() or 1
-        ahead = 2 * self.batch_size + threads
+        ahead = 2 * (self.batch_size or DEFAULT_BATCH_SIZE) + threads
         queues: dict[bool, list[tuple[int, ReadItem]]] = {False: [], True: []}
         with ThreadPoolExecutor(1) as self.writer:
             for row, job in enumerate(in_order(reader, contents, ahead=ahead, threads=threads)):
@@ -170,7 +174,7 @@ class _Run:
                     if settings.strict:
                         raise
                     self._skip(row, error)
-                if len(queues[is_text]) >= self.batch_size:
+                if queues[is_text] and len(queues[is_text]) >= self._size():
                     self._encode_batch(queues[is_text], is_text)
                 self._tell(row + 1)
             for is_text, queue in queues.items():
@@ -179,6 +183,12 @@ class _Run:
             self._write()
         self._tell(len(contents))
         return self._finish()
+
+    def _size(self) -> int:
+        """Items a batch. The encoder is asked only now: it may have to load a model first."""
+        if self.batch_size is None:
+            self.batch_size = int(getattr(self.encoder, "batch_size", DEFAULT_BATCH_SIZE))
+        return self.batch_size
 
     def _take(self, row: int, item: ReadItem, queue: list[tuple[int, ReadItem]]) -> None:
         """Give an item a position; queue it where no vector is known."""
@@ -200,8 +210,12 @@ class _Run:
 
     def _encode_batch(self, queue: list[tuple[int, ReadItem]], is_text: bool) -> None:
         """Encode the head of a queue, or make batches smaller when memory runs out."""
-        batch = queue[: self.batch_size]
+        batch = queue[: self._size()]
         work = self.encoder.encode_texts if is_text else self.encoder.encode
+        if getattr(self.encoder, "fills_cores", False):
+            # Decoding beside a forward pass on all cores makes each of its threads wait for the
+            # slowest at every layer: one after the other is faster.
+            self.may_read.clear()
         try:
             vectors = np.asarray(work([item.prepared for _, item in batch]), dtype=np.float32)
         except MemoryError as error:
@@ -212,6 +226,8 @@ class _Run:
                 ) from error
             self.batch_size = len(batch) // 2
             return
+        finally:
+            self.may_read.set()
         del queue[: len(batch)]
         if vectors.ndim != 2 or len(vectors) != len(batch):
             raise EncoderError(
@@ -294,11 +310,6 @@ class _Run:
     def _notes(self) -> list[str]:
         trouble = self.cache.trouble if self.cache is not None else []
         return [*self.items.notes, *getattr(self.encoder, "notes", []), *trouble]
-
-
-def _decode_px(encoder: object, settings: EncodeSettings) -> int | None:
-    enough = None if settings.exact_decode else getattr(encoder, "decode_px", None)
-    return None if enough is None else max(enough, settings.thumbnail_px)
 
 
 def _ignore(_: Step) -> None:

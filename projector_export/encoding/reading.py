@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class Reader:
         encoder: its `prepare` is called on each image that has to be embedded.
         cache: of that encoder, or None.
         tile_px: side of a thumbnail, or None where no item is an image.
-        decode_px: see `ImageEncoder`.
+        may_read: files are read while it is set.
+        exact_decode: never decode a JPEG at a fraction of its size for the encoder.
 
     Raises:
         DataError: on the call, when the file cannot be read as an image.
@@ -60,7 +62,8 @@ class Reader:
     encoder: Any
     cache: EmbeddingCache | None
     tile_px: int | None
-    decode_px: int | None
+    may_read: threading.Event
+    exact_decode: bool
 
     def __post_init__(self) -> None:
         if self.tile_px is not None:
@@ -70,6 +73,7 @@ class Reader:
         """Read an image file, or take a text."""
         if isinstance(content, str):
             return self._read_text(content)
+        self.may_read.wait()
         if self.cache is None:
             return self._decode(content, read_image_file(content), None, None, None, None)
         try:
@@ -104,11 +108,15 @@ class Reader:
         if vector is not None and tile is not None:
             return ReadItem(digest, vector, tile, file=file)
         assert self.tile_px is not None
-        enough = self.decode_px if vector is None else 2 * self.tile_px
-        image = decode_image(data, path, at_least_px=enough)
-        prepared = self.encoder.prepare(on_white(image)) if vector is None else None
+        image = None
+        if vector is None:
+            enough = None if self.exact_decode else getattr(self.encoder, "decode_px", None)
+            image = decode_image(data, path, at_least_px=enough)
+        prepared = None if image is None else self.encoder.prepare(on_white(image))
         is_new = tile is None
         if tile is None:
+            if image is None or max(image.size) < self.tile_px:  # the encoder took less of a JPEG
+                image = decode_image(data, path, at_least_px=2 * self.tile_px)
             tile = fit_tile(image, self.tile_px)
         return ReadItem(digest, vector, tile, prepared, file, is_new)
 

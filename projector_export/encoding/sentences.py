@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import importlib.util
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from projector_export.encoding.clip import choose_device
-from projector_export.encoding.weights import hash_tensors
+from projector_export.encoding.weights import hash_folder, hash_tensors
 from projector_export.errors import EncoderError, MissingExtraError
 
 
@@ -24,9 +27,12 @@ class SentenceEncoder:
         prefix: put before each text, for models that want one, such as "query: ".
         truncate_dim: keep so many values of each vector (Matryoshka models); None keeps all.
 
+    The model is loaded when it is first needed: with all vectors in the cache, never.
+
     Raises:
         MissingExtraError: sentence-transformers is not installed.
-        EncoderError: no such model, or a failed download; a bad device or truncate_dim.
+        EncoderError: when the model is loaded: no such model, a failed download, a bad device or
+            truncate_dim.
     """
 
     batch_size = 256
@@ -39,48 +45,61 @@ class SentenceEncoder:
         prefix: str = "",
         truncate_dim: int | None = None,
     ) -> None:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
+        if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingExtraError(
-                f"{error.name} is not installed, which sentence-transformers models need: "
+                "sentence_transformers is not installed, which sentence-transformers models need: "
                 "pip install 'projector-export[text]'"
-            ) from error
-        self._name, self._prefix, self._truncate_dim = model, prefix, truncate_dim
-        local = Path(model).is_dir()
+            )
+        self._name, self._device = model, device
+        self._prefix, self._truncate_dim = prefix, truncate_dim
+        self._lock = threading.Lock()
+        self._loaded: Any = None
+        self._texts_cut = 0
+
+    def load(self) -> Any:
+        """Load the model, once."""
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+        return self._loaded
+
+    def _load(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        local = Path(self._name).is_dir()
+        device = choose_device(self._device)
         logging.disable(logging.ERROR)  # a failing download logs every retry; we say it once
         try:
-            self._model: Any = SentenceTransformer(
-                model,
-                device=choose_device(device),
-                truncate_dim=truncate_dim,
+            model = SentenceTransformer(
+                self._name,
+                device=device,
+                truncate_dim=self._truncate_dim,
                 trust_remote_code=False,
                 local_files_only=local,
             )
-        except EncoderError:
-            raise
         except Exception as error:  # whatever the loaders raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            where = "cannot be loaded" if local else "cannot be had"
+            what = "cannot be loaded" if local else "cannot be had"
             raise EncoderError(
-                f"the sentence-transformers model {model} {where} ({reason}); give the directory "
-                "of a model that was downloaded elsewhere"
+                f"the sentence-transformers model {self._name} {what} ({reason}); give the "
+                "directory of a model that was downloaded elsewhere"
             ) from error
         finally:
             logging.disable(logging.NOTSET)
-        full = int(self._model.get_embedding_dimension() or 0)
-        if truncate_dim is not None and not 2 <= truncate_dim <= full:
-            raise EncoderError(f"truncate_dim is {truncate_dim}; expected 2 to {full}")
-        self._texts_cut = 0
+        full = _full_dimension(model)
+        if self._truncate_dim is not None and not 2 <= self._truncate_dim <= full:
+            raise EncoderError(f"truncate_dim is {self._truncate_dim}; expected 2 to {full}")
+        return model
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return (B, D) float32 of unit length; a text is cut at the model's sequence length."""
+        model = self.load()
         texts = [self._prefix + text for text in texts]
-        limit = self._model.max_seq_length
+        limit = model.max_seq_length
         if limit is not None:
-            tokens = self._model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+            tokens = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
             self._texts_cut += sum(len(ids) > limit for ids in tokens)
-        vectors: np.ndarray = self._model.encode(
+        vectors: np.ndarray = model.encode(
             texts, batch_size=32, show_progress_bar=False, normalize_embeddings=True
         )
         return vectors
@@ -91,25 +110,30 @@ class SentenceEncoder:
         if not self._texts_cut:
             return []
         return [
-            f"{self._texts_cut} texts are longer than the {self._model.max_seq_length} tokens that "
+            f"{self._texts_cut} texts are longer than the {self.load().max_seq_length} tokens that "
             f"{self._shown_name} reads; what comes after is not in their vectors"
         ]
 
+    @property
+    def fills_cores(self) -> bool:
+        """Return whether the forward pass wants all cores: it does on the CPU."""
+        return str(self.load().device.type) == "cpu"
+
     def describe(self) -> Mapping[str, Any]:
-        """Return model, the tensors' SHA-256, prefix and truncation."""
+        """Return model, its SHA-256, prefix and truncation."""
         return {
             "encoder": "sentence-transformers",
             "model": self._shown_name,
-            "tensors_sha256": self._sha256,
+            **self._sha256,
             "prefix": self._prefix,
             "truncate_dim": self._truncate_dim,
-            "max_tokens": self._model.max_seq_length,
         }
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
         """Return what the vectors depend on."""
-        return {**self.describe(), "modules": str(self._model)}
+        release = importlib.metadata.version("sentence-transformers")
+        return {**self.describe(), "sentence-transformers": release}
 
     @property
     def _shown_name(self) -> str:
@@ -117,5 +141,18 @@ class SentenceEncoder:
         return Path(self._name).resolve().name if Path(self._name).is_dir() else self._name
 
     @functools.cached_property
-    def _sha256(self) -> str:
-        return hash_tensors(self._model.state_dict())
+    def _sha256(self) -> dict[str, str]:
+        """Of the model's files where it is a directory, so that torch need not be loaded."""
+        if Path(self._name).is_dir():
+            return {"files_sha256": hash_folder(Path(self._name))}
+        return {"tensors_sha256": hash_tensors(self.load().state_dict())}
+
+
+def _full_dimension(model: Any) -> int:
+    """The vectors' length before truncation."""
+    lengths = [
+        module.get_embedding_dimension()
+        for module in model
+        if hasattr(module, "get_embedding_dimension")
+    ]
+    return int(max((length for length in lengths if length), default=0))

@@ -14,6 +14,14 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def hash_folder(folder: Path) -> str:
+    """Return the SHA-256 over the names and contents of a folder's files, at every depth."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
+    return total.hexdigest()
+
+
 def hash_tensors(state: Mapping[str, Any]) -> str:
     """Return the SHA-256 over a state dict's names, types, shapes and bytes, in order of name."""
     import torch

@@ -129,13 +129,13 @@ def test_wrong_models_and_weights_are_refused(
 ) -> None:
     """Unknown input is refused, not guessed."""
     with pytest.raises(EncoderError, match=message):
-        OpenClipEncoder(model, weights)
+        OpenClipEncoder(model, weights).load()
 
 
 def test_an_unknown_device_is_named() -> None:
     """The device, not the weights, is at fault."""
     with pytest.raises(EncoderError, match="device 'nope' cannot be used"):
-        OpenClipEncoder("digits_clip", device="nope")
+        OpenClipEncoder("digits_clip", device="nope").load()
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(EncoderError, match=r"other\.pt does not hold weights for ViT-B-32"):
-        OpenClipEncoder("ViT-B-32", str(tmp_path / "other.pt"))
+        OpenClipEncoder("ViT-B-32", str(tmp_path / "other.pt")).load()
 
 
 class WordEncoder:
