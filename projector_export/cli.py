@@ -272,14 +272,18 @@ def images(
         list[str] | None,
         typer.Option(help="Template for class names, repeatable.  [default: a photo of a {}]"),
     ] = None,
-    class_points: Annotated[bool, typer.Option(help="Show the classes as points too.")] = False,
+    class_points: Annotated[
+        bool, typer.Option("--class-points", help="Show the classes as points too.")
+    ] = False,
     captions: Annotated[
         str | None, typer.Option(help="Captions to show beside the images: a column or a table.")
     ] = None,
     normal: Annotated[
         Path | None, typer.Option(help="Folder or list of known-normal images to compare with.")
     ] = None,
-    include_normal: Annotated[bool, typer.Option(help="Show these as well.")] = False,
+    include_normal: Annotated[
+        bool, typer.Option("--include-normal", help="Show these as well.")
+    ] = False,
     pattern: Annotated[
         str | None, typer.Option(help="Take only files whose name matches, such as '*_front.png'.")
     ] = None,
@@ -287,7 +291,7 @@ def images(
         str, typer.Option(help="folder, a regular expression with a group, or a table.")
     ] = "folder",
     exact_decode: Annotated[
-        bool, typer.Option(help="Decode large JPEGs at full size; slower.")
+        bool, typer.Option("--exact-decode", help="Decode large JPEGs at full size; slower.")
     ] = False,
     threads: Annotated[
         int | None, typer.Option(help="Threads that decode.  [default: one a core]")
@@ -366,7 +370,9 @@ def texts(
     normal: Annotated[
         Path | None, typer.Option(help="Table of known-normal texts to compare with.")
     ] = None,
-    include_normal: Annotated[bool, typer.Option(help="Show these as well.")] = False,
+    include_normal: Annotated[
+        bool, typer.Option("--include-normal", help="Show these as well.")
+    ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
     compiled: Compile = False,

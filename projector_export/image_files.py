@@ -71,7 +71,7 @@ def read_image_file(path: Path) -> bytes:
             raise _unreadable(path, f"it has {facts.st_size} bytes, more than {MAX_FILE_BYTES}")
         content = path.read_bytes()
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and path.is_symlink():
+        if path.is_symlink() and not path.exists():
             raise _unreadable(path, "it is a link that leads nowhere") from error
         raise _unreadable(path, error.strerror or type(error).__name__) from error
     if not content:
@@ -146,14 +146,14 @@ def _reason(content: bytes, error: Exception) -> str:
         return f"it has more than {MAX_PIXELS} pixels: a decompression bomb, or scale it down"
     text = str(error)
     if isinstance(error, UnidentifiedImageError):
+        if not any(content[:4096]):
+            return "it holds nothing but zeros"
         start = content[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
         for magic, what in _OTHER_CONTENT:
             if start.startswith(magic.lower()):
                 return f"it holds {what}"
-        if not any(content[:4096]):
-            return "it holds nothing but zeros"
         return "its content is none of the image formats that are read"
-    if "truncated" in text.lower() or "Truncated" in text:
+    if "truncated" in text.lower():
         return f"the file is cut short: {text}"
     return text or type(error).__name__
 

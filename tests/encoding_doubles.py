@@ -46,6 +46,22 @@ class LengthEncoder:
         return {"encoder": "length"}
 
 
+WITHOUT_TORCH = """
+import sys
+import scipy.stats, sklearn  # these look into sys.modules for torch, before it is barred
+
+class Barred:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "open_clip"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Barred())
+from projector_export.cli import main
+main(sys.argv[1:])
+"""
+"""The command line in a Python that cannot import torch, but finds that it is installed."""
+
+
 def colour(item: int) -> tuple[int, int, int]:
     """Return a colour of its own for each of 16,000 items."""
     return (item % 250, item // 250, 7)

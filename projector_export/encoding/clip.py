@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from projector_export.encoding.class_token import use_class_token_only
 from projector_export.encoding.weights import hash_file, hash_folder, hash_tensors
 from projector_export.errors import EncoderError, MissingExtraError
 from projector_export.models import DIGITS_CLIP_DIR
@@ -101,7 +102,7 @@ class OpenClipEncoder:
 
     @property
     def decode_px(self) -> int | None:
-        """Return 1.5 times the model's input; None where its preprocessing is not the usual one."""
+        """Return twice the model's input; None where its preprocessing is not the usual one."""
         return self.load().decode_px
 
     @property
@@ -116,19 +117,26 @@ class OpenClipEncoder:
         return any(word in f"{self._model_name} {name}".lower() for word in MULTILINGUAL)
 
     def prepare(self, image: Image.Image) -> np.ndarray:
-        """Return one image in the model's size, by open_clip's own steps.
+        """Return one image in the model's size.
 
-        The last two of these, to a tensor and to the model's mean and deviation, are left to
-        `encode`, which does them for a batch: so this is (S, S, 3) uint8, or (3, S, S) float32
-        where the model's preprocessing is not open_clip's usual one.
+        open_clip's own steps, of which the last two, to a tensor and to the model's mean and
+        deviation, are left to `encode`, which does them for a batch: so this is (S, S, 3) uint8, or
+        (3, S, S) float32 where the model's preprocessing is not open_clip's usual one. torch
+        scales three times as fast as Pillow, and rounds one value in some hundred otherwise.
         """
+        import torch
+        from torchvision.transforms.v2 import functional
+
         model = self.load()
         if model.cut is None:
             whole: np.ndarray = model.transform(image).numpy()
             return whole
-        for step in model.cut:
-            image = step(image)
-        return np.asarray(image)
+        resize, *others = model.cut
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        pixels = functional.resize(pixels, resize.size, resize.interpolation, antialias=True)
+        for step in others:
+            pixels = step(pixels)
+        return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
     def encode(self, prepared: Sequence[np.ndarray]) -> np.ndarray:
         """Return (B, D) float32 of unit length."""
@@ -241,7 +249,7 @@ class _Model:
     encode_text: Callable[[Any], Any]
     tokenize: Callable[[list[str]], Any]
     transform: Callable[[Any], Any]
-    cut: list[Callable[[Any], Any]] | None
+    cut: list[Any] | None
     mean: Sequence[float]
     std: Sequence[float]
     decode_px: int | None
@@ -276,7 +284,10 @@ def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool
     kinds = [type(step).__name__ for step in steps]
     # Bytes / 255, minus mean, divided by deviation: `encode` does these two for a batch.
     usual = kinds[-2:] in (["MaybeToTensor", "Normalize"], ["ToTensor", "Normalize"])
-    usual = usual and len(steps) > 2
+    usual = usual and len(steps) > 2 and kinds[0] == "Resize"
+    size = getattr(built.visual, "image_size", None)
+    if isinstance(size, tuple) and len(set(size)) == 1:
+        use_class_token_only(built, size[0], device)
     encode_image, encode_text = built.encode_image, built.encode_text
     if compiled:
         encode_image, encode_text = torch.compile(encode_image), torch.compile(encode_text)
@@ -289,19 +300,20 @@ def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool
         cut=steps[:-2] if usual else None,
         mean=tuple(map(float, steps[-1].mean)) if usual else (),
         std=tuple(map(float, steps[-1].std)) if usual else (),
-        decode_px=_decode_px(steps[0]) if usual else None,
+        decode_px=_decode_px(steps[0].size) if usual else None,
         padding=int(tokenize([""])[0, -1]),
         logit_scale=float(built.logit_scale.detach().exp()),
         state=built.state_dict,
     )
 
 
-def _decode_px(resize: Any) -> int | None:
-    """1.5 times the size that the first step makes of the shorter side."""
-    size = getattr(resize, "size", None)
-    if isinstance(size, Sequence) and len(size) > 0:
-        size = max(size)
-    return size * 3 // 2 if isinstance(size, int) else None
+def _decode_px(size: int | Sequence[int]) -> int:
+    """Twice the model's input, and no less than a ViT-B's.
+
+    At 1.5 times, the vectors of one in twenty photographs had a cosine below 0.999 with those of
+    the whole picture; models of tiny inputs are more sensitive still.
+    """
+    return max(2 * (size if isinstance(size, int) else max(size)), 448)
 
 
 @contextlib.contextmanager

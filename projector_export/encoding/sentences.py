@@ -65,7 +65,9 @@ class SentenceEncoder:
 
     def _load(self) -> Any:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()  # ours tells more, and only on a terminal
         local = Path(self._name).is_dir()
         device = choose_device(self._device)
         logging.disable(logging.ERROR)  # a failing download logs every retry; we say it once

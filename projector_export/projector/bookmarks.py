@@ -71,6 +71,11 @@ def default_views(columns: pl.DataFrame) -> list[View]:
         views.append(View(f"UMAP {sizes[deep]} by {color.replace('_', ' ')}", deep, color))
     if 2 <= columns[LABEL].n_unique() <= MAX_CATEGORIES:
         views.append(View(f"UMAP {sizes[flat]} by label", flat, LABEL))
+    if "kind" in columns.columns and 2 <= columns["kind"].n_unique() <= MAX_CATEGORIES:
+        views.append(View(f"UMAP {sizes[deep]} by kind", deep, "kind"))
+    own = "predicted" in columns.columns and "agrees" not in columns.columns
+    if own and 2 <= columns["predicted"].n_unique() <= MAX_CATEGORIES:
+        views.append(View(f"UMAP {sizes[flat]} by predicted class", flat, "predicted"))
     if "anomaly" in columns.columns:
         unusual = _top_rows(columns, pl.col("anomaly"), MOST_UNUSUAL)
         views.append(View("Most unusual points", flat, "anomaly_kind", unusual))

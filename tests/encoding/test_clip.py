@@ -13,8 +13,8 @@ from PIL import Image
 from projector_export import EncodeSettings, OpenClipEncoder, encode, export, read_images
 from projector_export.cli import main
 from projector_export.encoding.zero_shot import ZeroShot, add_predictions
-from projector_export.errors import EncoderError, OptionError
-from projector_export.points import Items, Points
+from projector_export.errors import EncoderError
+from projector_export.points import Items
 from projector_export.sources.digits import DIGIT_WORDS, split_digits, write_digit_images
 
 open_clip = pytest.importorskip("open_clip")
@@ -147,41 +147,6 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         OpenClipEncoder("ViT-B-32", str(tmp_path / "other.pt")).load()
 
 
-class WordEncoder:
-    """Arithmetic: class number c is the c-th axis."""
-
-    logit_scale = 10.0
-
-    def encode_texts(self, texts: list[str]) -> np.ndarray:
-        return np.eye(4, dtype=np.float32)[[int(t.split()[-1]) for t in texts]]
-
-
-def test_zero_shot_columns_are_literal() -> None:
-    """Predicted class, its softmax probability at the model's scale, and whether it agrees."""
-    vectors = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0.6, 0.8, 0, 0]])
-    points = Points(vectors, pl.DataFrame({"label": ["0", "0", "elsewhere"]}))
-    columns = add_predictions(
-        points, WordEncoder(), ZeroShot(["0", "1"], ["a {}", "my {}"])
-    ).columns
-    assert columns["predicted"].to_list() == ["0", "1", "1"]
-    assert columns["predicted_score"].to_list() == pytest.approx([0.9999546, 0.9999546, 0.880797])
-    assert columns["agrees"].to_list() == [True, False, False]
-    no_class = Points(vectors, pl.DataFrame({"label": ["x", "y", "z"]}))
-    assert (
-        "agrees"
-        not in add_predictions(no_class, WordEncoder(), ZeroShot(["0", "1"])).columns.columns
-    )
-
-
-@pytest.mark.parametrize(
-    ("classes", "prompts"), [(["a"], ["{}"]), (["a", "a"], ["{}"]), (["a", "b"], ["no place"])]
-)
-def test_malformed_classes_and_prompts_are_refused(classes: list[str], prompts: list[str]) -> None:
-    """At least two different classes; one {} a prompt."""
-    with pytest.raises(OptionError):
-        ZeroShot(classes, prompts)
-
-
 def test_manifest_tells_the_encoder(
     tmp_path: Path, encoder: OpenClipEncoder, digits: list[Path]
 ) -> None:
@@ -197,3 +162,41 @@ def test_manifest_tells_the_encoder(
     assert len(manifest["encoder"]["weights_sha256"]) == 64
     assert manifest["zero_shot"]["classes"] == ["one", "two"]
     assert str(tmp_path) not in text
+
+
+def test_the_last_block_is_shortened_without_changing_vectors() -> None:
+    """The class token alone goes through the last block: the same vectors up to rounding."""
+    import torch
+
+    from projector_export.encoding.class_token import use_class_token_only
+
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32", pretrained=None).eval()
+    images = torch.randn(3, 3, 224, 224)
+    with torch.inference_mode():
+        whole = model.encode_image(images, normalize=True)
+        assert use_class_token_only(model, 224, "cpu")
+        seen: list[tuple[int, ...]] = []
+        mlp = model.visual.transformer.resblocks[-1].mlp
+        mlp.register_forward_hook(lambda _, __, result: seen.append(tuple(result.shape)))
+        short = model.encode_image(images, normalize=True)
+    assert seen == [(3, 1, 768)]
+    np.testing.assert_allclose(short.numpy(), whole.numpy(), atol=1e-5)
+
+
+def test_models_of_another_build_are_left_alone() -> None:
+    """A ResNet has no class token; a model that pools all tokens reads all of them."""
+    import torch
+
+    from projector_export.encoding.class_token import use_class_token_only
+
+    assert not use_class_token_only(open_clip.create_model("RN50", pretrained=None), 224, "cpu")
+    model = open_clip.create_model("ViT-B-32", pretrained=None).eval()
+    model.visual.pool_type = "avg"
+    assert not use_class_token_only(model, 224, "cpu")
+    model.visual.pool_type = "tok"
+    # Says that it reads the class token, but reads all: the check on a picture finds out.
+    model.visual._global_pool = lambda x: (x.mean(dim=1), x)
+    assert not use_class_token_only(model, 224, "cpu")
+    with torch.inference_mode():
+        assert torch.isfinite(model.encode_image(torch.randn(1, 3, 224, 224))).all()

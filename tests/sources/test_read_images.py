@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from projector_export.errors import DataError, InputNotFoundError
+from projector_export.errors import DataError, InputNotFoundError, OptionError
 from projector_export.sources.images import read_images
 
 
@@ -122,3 +122,104 @@ def test_a_file_name_that_is_not_utf8_is_still_an_image(tmp_path: Path) -> None:
     assert len(items) == 2
     assert all(path.exists() for path in items.contents)
     assert items.columns["path"][0] == "a.png"
+
+
+def test_image_types_that_are_not_read_are_named(tmp_path: Path) -> None:
+    """Nothing silent: HEIC, SVG and the like are skipped with a reason; other files are not."""
+    folder = _make(tmp_path / "f", "a.png", "b.png", "sub/c.HEIC", "d.svg", "e.txt", ".f.psd")
+    assert list(read_images(folder).skipped) == [
+        {"path": "d.svg", "why": ".svg files are not read; convert them to PNG or JPEG"},
+        {"path": "sub/c.HEIC", "why": ".heic files are not read; convert them to PNG or JPEG"},
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links here")
+def test_links_to_folders_are_named(tmp_path: Path) -> None:
+    """A loop of links gets a clear answer."""
+    folder = _make(tmp_path / "f", "a.png", "sub/b.png")
+    (folder / "sub" / "loop").symlink_to(folder, target_is_directory=True)
+    (note,) = read_images(folder).notes
+    assert note == "1 links to folders were not followed; first: sub/loop"
+    only = _make(tmp_path / "only", "a.png")
+    (only / "loop").symlink_to(only, target_is_directory=True)
+    with pytest.raises(DataError, match=r"holds 1 images; .*; 1 links to folders were"):
+        read_images(only)
+    (tmp_path / "self").symlink_to("self")
+    with pytest.raises(InputNotFoundError, match="self is a link that leads nowhere, or to itself"):
+        read_images(tmp_path / "self")
+
+
+def test_pattern_takes_names_or_paths_whatever_their_ending(tmp_path: Path) -> None:
+    """`pattern`: a file's name, or its path below the folder where the pattern has a `/`."""
+    folder = _make(
+        tmp_path / "f", *["a_front.png", "a_back.png", "x/b_front.png", "x/c_front", "y/d.png"]
+    )
+    names = read_images(folder, pattern="*_front*").columns["path"].to_list()
+    assert names == ["a_front.png", "x/b_front.png", "x/c_front"]
+    assert read_images(folder, pattern="x/*").columns["path"].to_list() == names[1:]
+    with pytest.raises(DataError, match=r"holds 0 images; expected .* that match '\*\.gif'"):
+        read_images(folder, pattern="*.gif")
+
+
+def test_label_from_a_regular_expression(tmp_path: Path) -> None:
+    """What the first group finds in the file's name; nothing where it finds nothing."""
+    folder = _make(tmp_path / "f", "s/cat_1.png", "s/dog_2.png", "s/1.png", "s/魚_3.png")
+    items = read_images(folder, label_from=r"^(\w+?)_")
+    assert items.columns["label"].to_list() == ["", "cat", "dog", "魚"]
+
+
+@pytest.mark.parametrize(
+    ("label_from", "message"),
+    [
+        ("(", "is no regular expression"),
+        ("cat", "neither a file nor an expression with a group"),
+        ("^(zebra)", "matches none of 2 file names, such as a.png"),
+    ],
+)
+def test_a_wrong_label_from_is_refused(tmp_path: Path, label_from: str, message: str) -> None:
+    """OptionError: label_from is neither of the above."""
+    with pytest.raises(OptionError, match=message):
+        read_images(_make(tmp_path / "f", "a.png", "b.png"), label_from=label_from)
+
+
+def test_label_from_a_table(tmp_path: Path) -> None:
+    """By path, or by file name where names are not shared; a file that is not listed has none."""
+    folder = _make(tmp_path / "f", "x/a.png", "y/b.png", "y/c.png")
+    (tmp_path / "l.csv").write_text("file,label\nx/a.png,アジ\nb.png,サバ\n", encoding="utf-8")
+    items = read_images(folder, label_from=str(tmp_path / "l.csv"))
+    assert items.columns["label"].to_list() == ["アジ", "サバ", ""]
+    (tmp_path / "m.csv").write_text("file,label\nq.png,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"m\.csv names none of the 3 images, such as x/a\.png"):
+        read_images(folder, label_from=str(tmp_path / "m.csv"))
+    with pytest.raises(InputNotFoundError, match=r"nope\.csv does not exist"):
+        read_images(folder, label_from=str(tmp_path / "nope.csv"))
+    (tmp_path / "n.csv").write_text("file,kind\nq.png,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"n\.csv has no column 'label'; its columns are: file, ki"):
+        read_images(folder, label_from=str(tmp_path / "n.csv"))
+
+
+def test_a_list_of_paths_in_place_of_a_folder(tmp_path: Path) -> None:
+    """A path a line, relative to the list, in its order; the name is the list's."""
+    folder = _make(tmp_path / "f", "x/b.png", "x/a.png", "c.png")
+    (folder / "list.txt").write_text(f"x/b.png\n\n{folder / 'c.png'}\nx/a.png\n", encoding="utf-8")
+    items = read_images(folder / "list.txt")
+    assert items.contents == (folder / "x/b.png", folder / "c.png", folder / "x/a.png")
+    assert items.columns["path"].to_list() == ["x/b.png", str(folder / "c.png"), "x/a.png"]
+    assert items.name == "list"
+
+
+def test_a_table_of_paths_brings_its_columns(tmp_path: Path) -> None:
+    """Its other columns travel along; a column `label` is the label."""
+    _make(tmp_path, "p/1.png", "p/2.png", "p/3.png")
+    (tmp_path / "t.csv").write_text(
+        "id,filename,label,weight\n007,p/3.png,アジ,2.5\n008,p/1.png,サバ,1\n", encoding="utf-8"
+    )
+    items = read_images(tmp_path / "t.csv")
+    assert items.columns.rows() == [
+        ("アジ", "007", "p/3.png", 2.5), ("サバ", "008", "p/1.png", 1.0),
+    ]  # fmt: skip
+    assert items.columns.columns == ["label", "id", "path", "weight"]
+    assert items.contents == (tmp_path / "p/3.png", tmp_path / "p/1.png")
+    (tmp_path / "u.csv").write_text("a,b\nx,y\nz,w\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"u\.csv has no column of image paths; .* are: a, b"):
+        read_images(tmp_path / "u.csv")
