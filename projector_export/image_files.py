@@ -119,9 +119,13 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def in_order(
-    work: Callable[[_S], _T], inputs: Iterable[_S], *, ahead: int = 256, threads: int | None = None
+    work: Callable[[_S], _T],
+    inputs: Iterable[_S],
+    *,
+    ahead: Callable[[], int] = lambda: 256,
+    threads: int | None = None,
 ) -> Iterator[Future[_T]]:
-    """Run `work` on each input in threads; give the calls in order, at most `ahead` begun early.
+    """Run `work` on each input in threads; give the calls in order, at most `ahead()` begun early.
 
     Leaving the loop early drops the calls that have not begun.
     """
@@ -130,7 +134,7 @@ def in_order(
         begun: deque[Future[_T]] = deque()
         for one in inputs:
             begun.append(pool.submit(work, one))
-            if len(begun) > ahead:
+            while len(begun) > ahead():
                 yield begun.popleft()
         yield from begun
     finally:

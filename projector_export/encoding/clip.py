@@ -232,7 +232,9 @@ class OpenClipEncoder:
             return {**own, "files_sha256": hash_folder(folder)}
         if self._weights is not None and os.path.isfile(self._weights):
             return {"weights_sha256": hash_file(Path(self._weights))}
-        return {"tensors_sha256": hash_tensors(self.load().state())}
+        if name.startswith("hf-hub:"):
+            return {"tensors_sha256": hash_tensors(self.load().state())}
+        return {"weights_sha256": hash_file(_fetch(name, self._weights))}
 
 
 @dataclass(frozen=True)
@@ -258,18 +260,41 @@ class _Model:
     state: Callable[[], Mapping[str, Any]]
 
 
+def _fetch(model: str, weights: str | None) -> Path:
+    """Return the file of a tag's weights, downloaded where it was not."""
+    import open_clip
+    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+    name, tag = _locate(model, weights, open_clip)
+    try:
+        with _quiet():
+            return Path(download_pretrained(get_pretrained_cfg(name, tag)))
+    except Exception as error:  # open_clip lets through whatever its loaders raise
+        raise EncoderError(_explain(model, str(tag), error)) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the log: a failing download reports every retry; we say it once."""
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool) -> _Model:
     import open_clip
     import torch
 
     device = torch.device(choose_device(device_wanted))
     name, source = _locate(model, weights, open_clip)
-    logging.disable(logging.ERROR)  # a failing download logs every retry; we say it once
     try:
-        built, _, transform = open_clip.create_model_and_transforms(
-            name, pretrained=source, require_pretrained=True, device=device
-        )
-        tokenize = open_clip.get_tokenizer(name)
+        with _quiet():
+            built, _, transform = open_clip.create_model_and_transforms(
+                name, pretrained=source, require_pretrained=True, device=device
+            )
+            tokenize = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip lets through whatever its loaders raise
         if "pip install transformers" in str(error):
             raise MissingExtraError(
@@ -277,8 +302,6 @@ def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool
                 "pip install 'projector-export[clip,text]'"
             ) from error
         raise EncoderError(_explain(model, source or name, error)) from error
-    finally:
-        logging.disable(logging.NOTSET)
     built.eval()
     steps = list(getattr(transform, "transforms", []))
     kinds = [type(step).__name__ for step in steps]

@@ -163,10 +163,16 @@ class _Run:
         exact = settings.exact_decode
         reader = Reader(self.encoder, self.cache, self.tile_px, self.may_read, exact_decode=exact)
         threads = settings.threads or os.cpu_count() or 1
-        ahead = 2 * (self.batch_size or DEFAULT_BATCH_SIZE) + threads
         queues: dict[bool, list[tuple[int, ReadItem]]] = {False: [], True: []}
         with ThreadPoolExecutor(1) as self.writer:
-            for row, job in enumerate(in_order(reader, contents, ahead=ahead, threads=threads)):
+            jobs = in_order(
+                reader,
+                contents,
+                # The batch size may be known only once the model is loaded.
+                ahead=lambda: 2 * (self.batch_size or DEFAULT_BATCH_SIZE) + threads,
+                threads=threads,
+            )
+            for row, job in enumerate(jobs):
                 is_text = type(contents[row]) is str
                 try:
                     self._take(row, job.result(), queues[is_text])

@@ -115,6 +115,24 @@ def test_weights_that_cannot_be_downloaded(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_tags_weights_are_known_by_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache's key of a downloaded tag is its file's SHA-256; the model is not built for it."""
+    (tmp_path / "weights.bin").write_bytes(b"abc")
+    asked = []
+
+    def download(cfg: dict[str, object]) -> str:
+        asked.append(cfg["hf_hub"])
+        return str(tmp_path / "weights.bin")
+
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", download)
+    encoder = OpenClipEncoder()
+    assert encoder.cache_key["weights_sha256"].startswith("ba7816bf8f01cfea")  # SHA-256 of "abc"
+    assert asked == ["laion/CLIP-ViT-B-32-laion2B-s34B-b79K/"]
+    assert encoder._loaded is None
+
+
 @pytest.mark.parametrize(
     ("model", "weights", "message"),
     [
