@@ -119,8 +119,10 @@ def _check_encoder(items: Items, encoder: object) -> None:
 
 
 def _open_cache(encoder: object, settings: EncodeSettings) -> EmbeddingCache | None:
-    key = getattr(encoder, "cache_key", None)
-    if settings.cache is None or key is None:
+    if settings.cache is None:
+        return None
+    key = getattr(encoder, "cache_key", None)  # may read the weights' file
+    if key is None:
         return None
     how = {"decoding": DECODING, "exact_decode": settings.exact_decode}
     return EmbeddingCache(settings.cache, {**key, **how})

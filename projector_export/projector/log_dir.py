@@ -211,6 +211,8 @@ class Staging:
                 self._point_config_at(embedding, staged)
             _replace_files(self.folder, target)
         self._point_config_at(embedding, self.name)
+        # The folder of an export that was killed while the config pointed into it is free now.
+        _remove_abandoned(self.out)
         return _missing_tensors(self.out)
 
     def _point_config_at(self, embedding: Embedding, folder: str) -> None:

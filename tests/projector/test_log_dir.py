@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
+from projector_export.projector import log_dir
 from projector_export.projector.config import Embedding
 from projector_export.projector.log_dir import Staging, check_name, check_output, safe_name
 
@@ -600,3 +601,23 @@ def test_two_exports_at_once_both_arrive(tmp_path: Path) -> None:
         second.commit(two, force=False)
         first.commit(one, force=False)
     assert _shown(tmp_path) == {"b": {b"two"}, "a": {b"one"}}
+
+
+def test_the_folder_that_a_killed_export_served_from_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while the config pointed into its hidden folder: the next one leaves none."""
+    _export(tmp_path, "v", "old")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_dir, "_replace_files", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _export(tmp_path, "v", "new", force=True)
+    (served,) = tmp_path.glob(".staging-*")
+    assert served.name in (tmp_path / "projector_config.pbtxt").read_text(encoding="utf-8")
+    _export(tmp_path, "v", "newer", force=True)
+    assert not list(tmp_path.glob(".staging-*"))
+    assert _shown(tmp_path) == {"v": {b"newer"}}
