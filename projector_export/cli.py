@@ -20,7 +20,7 @@ from rich.console import Console
 
 from projector_export.encoding.choose import load_encoder
 from projector_export.encoding.zero_shot import DEFAULT_PROMPT, ZeroShot
-from projector_export.errors import OptionError, ProjectorExportError
+from projector_export.errors import InputNotFoundError, OptionError, ProjectorExportError
 from projector_export.points import Items
 from projector_export.progress import Progress, Step
 from projector_export.progress_bar import progress_bar
@@ -132,9 +132,9 @@ def _summarize(facts: dict[str, Any]) -> str:
         each = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
         parts.append(f"unusual: {each or 'none'}")
     parts.append(f"duplicate groups: {facts['duplicate_groups']}")
-    if "agreement" in facts.get("zero_shot", {}):
-        agreement = facts["zero_shot"]["agreement"]
-        parts.append(f"zero-shot agrees with the label: {agreement:.1%}")
+    if "accuracy" in facts.get("zero_shot", {}):
+        accuracy = facts["zero_shot"]["accuracy"]
+        parts.append(f"zero-shot agrees with the label: {accuracy:.1%}")
     if facts.get("encoded", {}).get("from_cache"):
         parts.append(f"from the cache: {facts['encoded']['from_cache']}")
     return "; ".join(parts)
@@ -487,7 +487,7 @@ def _export_items(
     include_normal: bool = False,
     encode_settings: EncodeSettings,
 ) -> None:
-    """Read first, since that is quick and tells mistakes, then load the model."""
+    """Make the encoder and read the inputs, which is quick and tells mistakes, then export."""
     from projector_export.pipeline import export
     from projector_export.projector.log_dir import check_output
 
@@ -495,6 +495,7 @@ def _export_items(
     check_output(out, name, force=shared.settings.force)
     with shared.progress() as tell:
         tell(Step("listing the inputs"))
+        encoder = load()  # its model is loaded when it is first needed
         inputs = read()
         if include_normal and inputs.normal is None:
             raise OptionError("--include-normal shows the items of --normal, which is not given")
@@ -502,7 +503,7 @@ def _export_items(
         result = export(
             inputs.items,
             out,
-            load(),
+            encoder,
             zero_shot=zero_shot,
             normal=inputs.normal,
             include_normal=include_normal,
@@ -562,6 +563,8 @@ def _read_classes(classes: str) -> list[str]:
             names = Path(classes).read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise OptionError(f"{classes} is not UTF-8; save it as UTF-8") from error
+    elif "," not in classes and Path(classes).suffix.lower() in (".txt", ".csv", ".tsv"):
+        raise InputNotFoundError(f"{classes} does not exist; expected class names, or a file")
     else:
         names = classes.split(",")
     return [name.strip() for name in names if name.strip()]

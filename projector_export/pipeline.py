@@ -110,7 +110,9 @@ def export(
     if zero_shot is not None and not (
         hasattr(encoder, "encode_texts") and hasattr(encoder, "logit_scale")
     ):
-        raise OptionError("classes need an encoder for texts too, such as OpenClipEncoder")
+        raise OptionError(
+            "classes need an encoder of images and texts; choose --encoder clip (OpenClipEncoder)"
+        )
     if normal is not None and not settings.anomalies:
         raise OptionError(ANOMALIES_ARE_OFF)
     start = time.perf_counter()
@@ -144,6 +146,8 @@ def _with_normal(items: Items, normal: Items) -> Items:
     """All items and then the known-normal ones, with the column `known_normal`."""
     columns, notes = _rename_clashes(normal.columns, ENCODING_COLUMNS - set(normal.made))
     label = pl.col(LABEL).cast(pl.String)
+    if "kind" in items.made:
+        columns = columns.with_columns(pl.lit("image").alias("kind"))
     both = pl.concat(
         [
             items.columns.with_columns(label, pl.lit(value=False).alias("known_normal")),

@@ -31,6 +31,7 @@ class Items:
         skipped: inputs that the source had to leave out, each with `path` and `why`.
         notes: what the user should know.
         made: names of columns that this program made, and not the user.
+        source: name of the file or folder, for the manifest; default `name`.
     """
 
     contents: tuple[Path | str, ...]
@@ -39,6 +40,7 @@ class Items:
     skipped: tuple[Mapping[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    source: str = ""
 
     def __post_init__(self) -> None:
         _check_rows(self.columns, len(self.contents), "contents", self.name)

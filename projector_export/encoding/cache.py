@@ -77,6 +77,8 @@ class EmbeddingCache:
         self.path = folder / f"{hashlib.sha256(self._fact.encode()).hexdigest()[:32]}.sqlite"
         self._lock = threading.Lock()
         self._off = False
+        if folder.is_file():
+            raise OutputError(f"{folder} is a file; give --cache a folder, or --cache none")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connect()

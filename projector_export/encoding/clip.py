@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from projector_export.encoding.class_token import use_class_token_only
+from projector_export.encoding.scripts import ADVICE, is_latin
 from projector_export.encoding.weights import hash_file, hash_folder, hash_tensors
 from projector_export.errors import EncoderError, MissingExtraError
 from projector_export.models import DIGITS_CLIP_DIR
@@ -37,8 +38,6 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 CPU_PART = 8
 # Tokenizers and models of open_clip 3 whose text towers were trained on many languages.
 MULTILINGUAL = ("xlm", "nllb", "i18n", "siglip2", "multilingual")
-MULTILINGUAL_MODEL = "xlm-roberta-base-ViT-B-32"
-MULTILINGUAL_WEIGHTS = "laion5b_s13b_b90k"
 
 
 class OpenClipEncoder:
@@ -85,6 +84,7 @@ class OpenClipEncoder:
         self._lock = threading.Lock()
         self._loaded: _Model | None = None
         self._texts_cut = 0
+        self._foreign: list[str] = []
 
     def load(self) -> _Model:
         """Load the model, once."""
@@ -164,6 +164,8 @@ class OpenClipEncoder:
         def forward(part: Sequence[str]) -> Any:
             tokens = model.tokenize(list(part))
             self._texts_cut += int((tokens[:, -1] != model.padding).sum())
+            if not self.is_multilingual:
+                self._foreign += [text for text in part if not is_latin(text)]
             return model.encode_text(tokens.to(model.device))
 
         return self._in_parts(forward, texts)
@@ -188,12 +190,16 @@ class OpenClipEncoder:
     @property
     def notes(self) -> list[str]:
         """Say what the user should know about the texts encoded so far."""
-        if not self._texts_cut:
-            return []
-        return [
-            f"{self._texts_cut} texts are longer than {self._model_name} reads; what comes after "
-            "is not in their vectors"
-        ]
+        notes = []
+        if self._texts_cut:
+            notes.append(
+                f"{self._texts_cut} texts are longer than {self._model_name} reads; what comes "
+                "after is not in their vectors"
+            )
+        if self._foreign:
+            first = self._foreign[0][:40]
+            notes.append(f"{len(self._foreign)} texts, such as {first}, are {ADVICE}")
+        return notes
 
     @property
     def logit_scale(self) -> float:
@@ -356,12 +362,10 @@ def _memory_errors() -> Iterator[None]:
 
 def _locate(model: str, weights: str | None, open_clip: Any) -> tuple[str, str | None]:
     """Return open_clip's model name and `pretrained` for what the user asked."""
-    if model == DIGITS_CLIP:
-        model = f"local-dir:{DIGITS_CLIP_DIR}"
-    if model.startswith(("local-dir:", "hf-hub:")):
+    if model == DIGITS_CLIP or model.startswith(("local-dir:", "hf-hub:")):
         if weights is not None:
             raise EncoderError(f"{model} brings its own weights; leave --weights out")
-        return model, None
+        return f"local-dir:{DIGITS_CLIP_DIR}" if model == DIGITS_CLIP else model, None
     if model not in open_clip.list_models():
         raise EncoderError(
             f"open_clip has no model {model!r}; expected one of open_clip.list_models(), "

@@ -113,8 +113,8 @@ def _check_encoder(items: Items, encoder: object) -> None:
         if is_text in kinds and not hasattr(encoder, method):
             what = "texts" if is_text else "images"
             raise OptionError(
-                f"{type(encoder).__name__} has no `{method}`, so it cannot encode {what}; "
-                "choose another encoder"
+                f"{type(encoder).__name__} cannot encode {what} (it has no `{method}`); "
+                "--encoder clip encodes both"
             )
 
 
@@ -302,7 +302,7 @@ class _Run:
             name=items.name,
             thumbnails=None if self.tiles is None else self.tiles[:kept],
             origin={
-                "source": items.name,
+                "source": items.source or items.name,
                 "encoder": dict(self.encoder.describe()),
                 "encoded": {
                     "computed": self.computed,

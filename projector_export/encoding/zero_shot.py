@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from projector_export.encoding.clip import MULTILINGUAL_MODEL, MULTILINGUAL_WEIGHTS
+from projector_export.encoding.scripts import ADVICE, is_latin
 from projector_export.errors import OptionError
 from projector_export.points import LABEL, Points, as_text
 from projector_export.thumbnails import text_tile
@@ -65,7 +64,8 @@ def add_predictions(points: Points, encoder: ZeroShotEncoder, zero_shot: ZeroSho
 
     The score is the softmax probability of the predicted class, the margin what it is above the
     second. `agrees` (predicted equals label, ignoring case) is added only where some label is a
-    class; accuracy and a confusion table then go to `origin["zero_shot"]`.
+    class, and is missing for items whose label is none, for captions and for known-normal items;
+    accuracy and a confusion table of the others go to `origin["zero_shot"]`.
 
     Args:
         points: unit-length vectors of the same encoder; those of texts (`kind` is `text`) get a
@@ -92,16 +92,26 @@ def add_predictions(points: Points, encoder: ZeroShotEncoder, zero_shot: ZeroSho
     by_name = {name.casefold(): number for number, name in enumerate(classes)}
     labels = [label.casefold() for label in as_text(points.columns[LABEL]).to_list()]
     true = np.array([by_name.get(label, -1) for label in labels])
+    true[~_is_labelled_image(points.columns)] = -1
     if (true >= 0).any():
-        agrees = true == best
-        columns = columns.with_columns(pl.Series("agrees", agrees))
-        facts["agreement"] = round(float(agrees.mean()), 4)
+        agrees = [t == b if t >= 0 else None for t, b in zip(true.tolist(), best, strict=True)]
+        columns = columns.with_columns(pl.Series("agrees", agrees, dtype=pl.Boolean))
         facts |= _accuracy(classes, true, best)
     else:
         notes.append("no label equals a class, so there is no column `agrees`")
     points = replace(points, origin={**points.origin, "zero_shot": facts, "notes": notes})
     points = points.with_columns(columns)
     return _with_class_points(points, classes, vectors) if zero_shot.class_points else points
+
+
+def _is_labelled_image(columns: pl.DataFrame) -> np.ndarray:
+    """(N,) whether an item's label can be right or wrong: not a caption's, nor `known_normal`."""
+    wanted = np.ones(columns.height, dtype=bool)
+    if "kind" in columns.columns:
+        wanted &= (columns["kind"] == "image").fill_null(value=True).to_numpy()
+    if "known_normal" in columns.columns:
+        wanted &= ~columns["known_normal"].to_numpy()
+    return wanted
 
 
 def _class_vectors(encoder: ZeroShotEncoder, zero_shot: ZeroShot) -> np.ndarray:
@@ -132,22 +142,8 @@ def _script_notes(encoder: object, classes: Sequence[str]) -> list[str]:
     """Warn of names that an English-only text tower has never learned to read."""
     if getattr(encoder, "is_multilingual", True):
         return []
-    foreign = [name for name in classes if not _is_latin(name)]
-    if not foreign:
-        return []
-    return [
-        f"{len(foreign)} class names, such as {foreign[0]}, are in a script that this model's "
-        "English-only text tower was not trained on, so the predictions mean little; choose a "
-        f"multilingual model: --model {MULTILINGUAL_MODEL} --weights {MULTILINGUAL_WEIGHTS}"
-    ]
-
-
-def _is_latin(text: str) -> bool:
-    return all(
-        unicodedata.name(letter, "").startswith(("LATIN", "FULLWIDTH LATIN"))
-        for letter in text
-        if letter.isalpha()
-    )
+    foreign = [name for name in classes if not is_latin(name)]
+    return [f"{len(foreign)} class names, such as {foreign[0]}, are {ADVICE}"] if foreign else []
 
 
 def _with_class_points(points: Points, classes: list[str], vectors: np.ndarray) -> Points:

@@ -86,7 +86,7 @@ def _read(file: Path, images: Items, skipped: list[Mapping[str, str]]) -> list[t
     for line, (path, text) in enumerate(zip(paths, as_text(table[column]).to_list(), strict=True)):
         row = rows.get(PurePosixPath(path).as_posix())
         if row is None:
-            where = f"{file.name} row {line}"
+            where = f"{file.name} row {line + 1}"
             skipped.append({"path": where, "why": f"a caption of {path}, which is not there"})
         elif text.strip():
             links.append((row, text))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from projector_export.errors import DataError, InputNotFoundError
+from projector_export.errors import DataError, InputNotFoundError, OptionError
 from projector_export.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from projector_export.limits import CONFIG_NAME
 from projector_export.points import LABEL, Items, as_text
@@ -55,6 +55,8 @@ def read_images(
         OptionError: label_from is neither of the above.
     """
     source = Path(source)
+    if pattern == "":
+        raise OptionError("pattern is empty; expected one such as '*.png'")
     if source.is_symlink() and not source.exists():
         raise InputNotFoundError(f"{source} is a link that leads nowhere, or to itself")
     if not source.exists():
@@ -69,6 +71,12 @@ def read_images(
     if label_from != "folder" or LABEL not in columns.columns:
         labels = read_labels(label_from, texts, whole=source.resolve().name)
         columns = columns.with_columns(pl.Series(LABEL, labels))
+        if "" in labels:
+            first = texts[labels.index("")]
+            found.notes.append(
+                f"--label-from gives {labels.count('')} of {len(labels)} images no label; "
+                f"first: {first}"
+            )
     columns = columns.select(LABEL, pl.exclude(LABEL))
     return Items(
         tuple(found.paths),
@@ -76,6 +84,7 @@ def read_images(
         name or (source.resolve().name if source.is_dir() else source.stem),
         skipped=tuple(found.skipped),
         notes=tuple(found.notes),
+        source=source.resolve().name,
     )
 
 

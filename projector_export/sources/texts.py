@@ -57,7 +57,8 @@ def read_texts(
         tuple(table[column].to_list()),
         columns.with_columns(pl.Series(LABEL, labels)),
         name or file.stem,
-        skipped=tuple({"path": f"{file.name} row {row}", "why": "no text"} for row in empty),
+        source=file.name,
+        skipped=tuple({"path": f"{file.name} row {row + 1}", "why": "no text"} for row in empty),
     )
 
 

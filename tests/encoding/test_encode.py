@@ -169,10 +169,12 @@ def test_a_wrong_answer_of_an_encoder_is_refused(tmp_path: Path, answer: Any, me
 
 def test_an_encoder_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     """OptionError: the encoder has no way to encode an item."""
-    with pytest.raises(OptionError, match=r"LengthEncoder has no `encode`, .* encode images"):
+    with pytest.raises(
+        OptionError, match=r"LengthEncoder cannot encode images .*--encoder clip encodes both"
+    ):
         encode(read_images(write_pictures(tmp_path / "f", 3)), LengthEncoder())
     items = Items(("a", "b"), pl.DataFrame({"label": ["a", "b"]}), "t")
-    with pytest.raises(OptionError, match="ColourEncoder has no `encode_texts`"):
+    with pytest.raises(OptionError, match="ColourEncoder cannot encode texts"):
         encode(items, ColourEncoder())
 
 

@@ -32,7 +32,7 @@ def test_zero_shot_columns_are_literal() -> None:
     ).columns
     assert columns["predicted"].to_list() == ["0", "1", "1"]
     assert columns["predicted_score"].to_list() == pytest.approx([0.9999546, 0.9999546, 0.880797])
-    assert columns["agrees"].to_list() == [True, False, False]
+    assert columns["agrees"].to_list() == [True, False, None]
     no_class = Points(vectors, pl.DataFrame({"label": ["x", "y", "z"]}))
     assert (
         "agrees"
@@ -58,7 +58,6 @@ def test_margin_and_confusion_are_literal() -> None:
     assert margins == pytest.approx([0.9999092, 0.9999092, 0.761594, 0.9999092])
     facts = points.origin["zero_shot"]
     assert facts["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
-    assert facts["agreement"] == 0.5
     assert facts["confusion"] == {"0": {"0": 1, "1": 1}, "1": {"1": 1}}
 
 

@@ -24,8 +24,8 @@ def test_a_line_each(tmp_path: Path) -> None:
     assert labels == ["one", LONG[:79] + "…", "three"]
     assert items.columns["text"].to_list() == ["one", LONG, "three"]
     assert list(items.skipped) == [
-        {"path": "t.txt row 1", "why": "no text"},
-        {"path": "t.txt row 3", "why": "no text"},
+        {"path": "t.txt row 2", "why": "no text"},
+        {"path": "t.txt row 4", "why": "no text"},
     ]
     assert items.name == "t"
 
@@ -90,7 +90,7 @@ class TestCaptions:
             ("last again", "text", "0002.png", "last again"),
         ]
         (skipped,) = both.skipped
-        assert skipped == {"path": "c.csv row 2", "why": "a caption of 9.png, which is not there"}
+        assert skipped == {"path": "c.csv row 3", "why": "a caption of 9.png, which is not there"}
 
     def test_from_a_column_of_the_list(self, tmp_path: Path) -> None:
         """The list's own column; an image without a caption has none."""
