@@ -517,7 +517,7 @@ def _export_items(
 def _default_name(source: Path) -> str:
     from projector_export.projector.log_dir import safe_name
 
-    source = source.resolve()
+    source = Path(os.path.realpath(source))  # resolve() raises where links form a loop
     return safe_name(source.name if source.is_dir() else source.stem)
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,21 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from projector_export.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"]
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".avif",
+    ]
 )
 # Files that people take for images: they are named among the skipped ones, not passed over.
 UNREAD_SUFFIXES = frozenset(
@@ -70,6 +84,10 @@ def read_image_file(path: Path) -> bytes:
         if facts.st_size > MAX_FILE_BYTES:
             raise _unreadable(path, f"it has {facts.st_size} bytes, more than {MAX_FILE_BYTES}")
         content = path.read_bytes()
+    except DataError:
+        raise
+    except ValueError as error:  # a name from a list that no file can have
+        raise _unreadable(path, str(error)) from error
     except OSError as error:
         if path.is_symlink() and not path.exists():
             raise _unreadable(path, "it is a link that leads nowhere") from error
@@ -124,10 +142,10 @@ def in_order(
     *,
     ahead: Callable[[], int] = lambda: 256,
     threads: int | None = None,
-) -> Iterator[Future[_T]]:
+) -> Generator[Future[_T]]:
     """Run `work` on each input in threads; give the calls in order, at most `ahead()` begun early.
 
-    Leaving the loop early drops the calls that have not begun.
+    Closing it drops the calls that have not begun, and waits for the others.
     """
     pool = ThreadPoolExecutor(threads or os.cpu_count())
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ from projector_export.encoding.zero_shot import ZeroShot, add_predictions
 from projector_export.errors import DataError, OptionError
 from projector_export.limits import SMOOTH_VALUES
 from projector_export.manifest import manifest_facts
-from projector_export.points import LABEL, Items, Points, as_vectors
+from projector_export.points import LABEL, Items, Points, as_text, as_vectors
 from projector_export.progress import Progress, Step
 from projector_export.projector.bookmarks import default_views, render_bookmarks
 from projector_export.projector.config import Embedding
@@ -146,6 +147,19 @@ def _with_normal(items: Items, normal: Items) -> Items:
     """All items and then the known-normal ones, with the column `known_normal`."""
     columns, notes = _rename_clashes(normal.columns, ENCODING_COLUMNS - set(normal.made))
     label = pl.col(LABEL).cast(pl.String)
+    # A column of one name may hold other things in the other table.
+    for name in set(columns.columns) & set(items.columns.columns) - {LABEL}:
+        if columns.schema[name] != items.columns.schema[name]:
+            columns = columns.with_columns(as_text(columns[name]))
+            items = replace(items, columns=items.columns.with_columns(as_text(items.columns[name])))
+    shared = {os.path.realpath(c) for c in normal.contents if isinstance(c, Path)} & {
+        os.path.realpath(c) for c in items.contents if isinstance(c, Path)
+    }
+    if shared:
+        notes.append(
+            f"{len(shared)} known-normal images are among the images too; those find themselves, "
+            "so their anomaly_reference is too low"
+        )
     if "kind" in items.made:
         columns = columns.with_columns(pl.lit("image").alias("kind"))
     both = pl.concat(

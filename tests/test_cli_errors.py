@@ -46,6 +46,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").mkdir()
     (tmp_path / "pics").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "pics" / "only.png")
+    (tmp_path / "flat_pics").mkdir()
+    for name in "ab":
+        Image.new("RGB", (4, 4)).save(tmp_path / "flat_pics" / f"{name}.png")
+    (tmp_path / "loop").symlink_to("loop")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -142,6 +146,20 @@ MISTAKES = {
     "batch size 0": (
         "images pics out --batch-size 0",
         "batch_size is 0; expected auto or a number from 1",
+    ),
+    "a loop of links": ("images loop", "loop is a link that leads nowhere, or to itself"),
+    "classes in a file that is not there": (
+        "images pics out --encoder pixels --classes names.txt",
+        "names.txt does not exist; expected class names, or a file",
+    ),
+    "classes without texts": (
+        "images flat_pics out --encoder pixels --classes a,b",
+        "classes need an encoder of images and texts; choose --encoder clip",
+    ),
+    "empty pattern": ("images flat_pics out --pattern=", "pattern is empty; expected one such as"),
+    "a file for the cache": (
+        "images flat_pics out --encoder pixels --cache a_file",
+        "a_file is a file; give --cache a folder, or --cache none",
     ),
     "nothing to view": ("view nope", "nope"),
     "default OUT": ("vectors nope.npy", "nope.npy does not exist"),

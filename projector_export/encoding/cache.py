@@ -31,11 +31,13 @@ RACY_NS = 2_000_000_000
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (fact TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER,
-    digest BLOB NOT NULL) WITHOUT ROWID;
+    digest BLOB, checksum BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS vectors (digest BLOB PRIMARY KEY, content BLOB, checksum BLOB);
 CREATE TABLE IF NOT EXISTS tiles (digest BLOB, tile_px INTEGER, content BLOB, checksum BLOB,
     PRIMARY KEY (digest, tile_px));
 """
+# What sqlite3 raises on a file that is not as it was written, in its messages' encoding too.
+DAMAGE = (sqlite3.Error, UnicodeDecodeError, TypeError)
 _T = TypeVar("_T")
 
 
@@ -92,11 +94,11 @@ class EmbeddingCache:
         """Return the content's hash of a file that has not changed since it was last read."""
         row = self._try(
             lambda: self._db.execute(
-                "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
+                "SELECT digest, checksum FROM files WHERE path = ? AND size = ? AND mtime_ns = ?",
                 (_path_key(path), facts.st_size, facts.st_mtime_ns),
             ).fetchone()
         )
-        return None if row is None else row[0]
+        return row[0] if row and _checksum(row[0], _file_state(path, facts)) == row[1] else None
 
     def vector(self, digest: bytes) -> np.ndarray | None:
         """Return the (D,) float32 vector of an item, or None."""
@@ -129,6 +131,7 @@ class EmbeddingCache:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock, suppress(sqlite3.Error):
+            self._off = True
             self._db.close()
 
     def _keep(self, records: Sequence[Record]) -> None:
@@ -151,8 +154,14 @@ class EmbeddingCache:
                 if record.file is not None and now - record.file[1].st_mtime_ns > RACY_NS:
                     path, facts = record.file
                     self._db.execute(
-                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
-                        (_path_key(path), facts.st_size, facts.st_mtime_ns, digest),
+                        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)",
+                        (
+                            _path_key(path),
+                            facts.st_size,
+                            facts.st_mtime_ns,
+                            digest,
+                            _checksum(digest, _file_state(path, facts)),
+                        ),
                     )
 
     @contextmanager
@@ -172,19 +181,20 @@ class EmbeddingCache:
                 return None
             try:
                 return work()
-            except sqlite3.OperationalError as error:  # a full disk, a lock held for a minute
-                self._off = True
-                self.trouble.append(f"the cache {self.path} was given up: {error}")
-            except sqlite3.DatabaseError as error:
-                self._begin_anew(error)
+            except DAMAGE as error:
+                if _is_damage(error):
+                    self._begin_anew(error)
+                else:  # a full disk, a lock held for a minute
+                    self._off = True
+                    self.trouble.append(f"the cache {self.path} was given up: {error}")
         return None
 
     def _connect(self) -> None:
         try:
             self._open()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
+            if not _is_damage(error):
+                raise
             self._begin_anew(error)
 
     def _open(self) -> None:
@@ -196,13 +206,13 @@ class EmbeddingCache:
 
     def _begin_anew(self, error: Exception) -> None:
         self.trouble.append(f"the cache {self.path} was damaged ({error}) and is begun anew")
-        with suppress(sqlite3.Error, AttributeError):
+        with suppress(*DAMAGE, AttributeError):
             self._db.close()
         try:
             self.path.unlink(missing_ok=True)
             Path(f"{self.path}-journal").unlink(missing_ok=True)
             self._open()
-        except (OSError, sqlite3.Error) as again:
+        except (OSError, *DAMAGE) as again:
             self._off = True
             self.trouble.append(f"the cache {self.path} was given up: {again}")
 
@@ -211,5 +221,17 @@ def _path_key(path: Path) -> bytes:
     return os.fsencode(path.absolute())
 
 
-def _checksum(digest: bytes, content: bytes) -> bytes:
+def _file_state(path: Path, facts: os.stat_result) -> bytes:
+    return b"%b %d %d" % (_path_key(path), facts.st_size, facts.st_mtime_ns)
+
+
+def _checksum(digest: Any, content: Any) -> bytes:
+    """Of a record; of one whose types are wrong, nothing that could be right."""
+    if not (isinstance(digest, bytes) and len(digest) <= 64 and isinstance(content, bytes)):
+        return b"damaged"
     return hashlib.blake2b(content, digest_size=8, key=digest).digest()
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file is to be begun anew, rather than left alone."""
+    return not isinstance(error, sqlite3.OperationalError) or "no such" in str(error)

@@ -20,7 +20,7 @@ import numpy as np
 from projector_export.encoding.class_token import use_class_token_only
 from projector_export.encoding.scripts import ADVICE, is_latin
 from projector_export.encoding.weights import hash_file, hash_folder, hash_tensors
-from projector_export.errors import EncoderError, MissingExtraError
+from projector_export.errors import EncoderError, MissingExtraError, ProjectorExportError
 from projector_export.models import DIGITS_CLIP_DIR
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class OpenClipEncoder:
         self._compiled = compiled
         self._lock = threading.Lock()
         self._loaded: _Model | None = None
+        self._failure: ProjectorExportError | None = None
         self._texts_cut = 0
         self._foreign: list[str] = []
 
@@ -90,9 +91,18 @@ class OpenClipEncoder:
         """Load the model, once."""
         with self._lock:
             if self._loaded is None:
-                self._loaded = _load(
-                    self._model_name, self._weights, self._device_wanted, compiled=self._compiled
-                )
+                if self._failure is not None:  # another thread has tried
+                    raise self._failure
+                try:
+                    self._loaded = _load(
+                        self._model_name,
+                        self._weights,
+                        self._device_wanted,
+                        compiled=self._compiled,
+                    )
+                except ProjectorExportError as error:
+                    self._failure = error
+                    raise
         return self._loaded
 
     @property
@@ -132,6 +142,7 @@ class OpenClipEncoder:
             whole: np.ndarray = model.transform(image).numpy()
             return whole
         resize, *others = model.cut
+        image = _central(image) if isinstance(resize.size, int) else image
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         pixels = functional.resize(pixels, resize.size, resize.interpolation, antialias=True)
         for step in others:
@@ -181,7 +192,7 @@ class OpenClipEncoder:
         if self._precision != "float32":
             autocast = torch.autocast(device.type, dtype=getattr(torch, self._precision))
         parts = []
-        with torch.inference_mode(), _memory_errors(), autocast:
+        with torch.inference_mode(), memory_errors(), autocast:
             for start in range(0, len(batch), size):
                 features = forward(batch[start : start + size]).float()
                 parts.append(torch.nn.functional.normalize(features, dim=-1).cpu().numpy())
@@ -298,7 +309,11 @@ def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool
     try:
         with _quiet():
             built, _, transform = open_clip.create_model_and_transforms(
-                name, pretrained=source, require_pretrained=True, device=device
+                name,
+                pretrained=source,
+                require_pretrained=True,
+                device=device,
+                weights_only=True,  # never unpickle
             )
             tokenize = open_clip.get_tokenizer(name)
     except Exception as error:  # open_clip lets through whatever its loaders raise
@@ -336,6 +351,20 @@ def _load(model: str, weights: str | None, device_wanted: str, *, compiled: bool
     )
 
 
+def _central(image: Image.Image) -> Image.Image:
+    """The middle of a very long picture: scaling all of it would take gigabytes.
+
+    The model gets the central square alone, which with what scaling mixes in is well inside.
+    """
+    short, long = sorted(image.size)
+    if long <= 8 * short:
+        return image
+    half, (x, y) = 4 * short, (image.width // 2, image.height // 2)
+    if image.width > image.height:
+        return image.crop((x - half, 0, x + half, short))
+    return image.crop((0, y - half, short, y + half))
+
+
 def _decode_px(size: int | Sequence[int]) -> int:
     """Twice the model's input, and no less than a ViT-B's.
 
@@ -346,7 +375,7 @@ def _decode_px(size: int | Sequence[int]) -> int:
 
 
 @contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
     """Turn what torch raises when memory runs out into MemoryError."""
     import torch
 
@@ -389,6 +418,8 @@ def _locate(model: str, weights: str | None, open_clip: Any) -> tuple[str, str |
 def _explain(model: str, source: str, error: Exception) -> str:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if os.path.isfile(source):
+        if "weights_only" in str(error):
+            reason = "it holds more than tensors, which is never unpickled"
         return f"{source} does not hold weights for {model} ({reason})"
     return (
         f"the weights {source} of {model} cannot be had ({reason}); give --weights FILE with a "

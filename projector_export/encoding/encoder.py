@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,7 +125,8 @@ def _open_cache(encoder: object, settings: EncodeSettings) -> EmbeddingCache | N
     key = getattr(encoder, "cache_key", None)  # may read the weights' file
     if key is None:
         return None
-    how = {"decoding": DECODING, "exact_decode": settings.exact_decode}
+    kind = f"{type(encoder).__module__}.{type(encoder).__qualname__}"
+    how = {"class": kind, "decoding": DECODING, "exact_decode": settings.exact_decode}
     return EmbeddingCache(settings.cache, {**key, **how})
 
 
@@ -174,17 +176,18 @@ class _Run:
                 ahead=lambda: 2 * (self.batch_size or DEFAULT_BATCH_SIZE) + threads,
                 threads=threads,
             )
-            for row, job in enumerate(jobs):
-                is_text = type(contents[row]) is str
-                try:
-                    self._take(row, job.result(), queues[is_text])
-                except DataError as error:
-                    if settings.strict:
-                        raise
-                    self._skip(row, error)
-                if queues[is_text] and len(queues[is_text]) >= self._size():
-                    self._encode_batch(queues[is_text], is_text)
-                self._tell(row + 1)
+            with closing(jobs):  # on an error no thread may read on, or ask the cache
+                for row, job in enumerate(jobs):
+                    is_text = type(contents[row]) is str
+                    try:
+                        self._take(row, job.result(), queues[is_text])
+                    except DataError as error:
+                        if settings.strict:
+                            raise
+                        self._skip(row, error)
+                    if queues[is_text] and len(queues[is_text]) >= self._size():
+                        self._encode_batch(queues[is_text], is_text)
+                    self._tell(row + 1)
             for is_text, queue in queues.items():
                 while queue:
                     self._encode_batch(queue, is_text)
@@ -205,11 +208,11 @@ class _Run:
         if self.tiles is not None:
             self.tiles[position] = item.tile
         first = None if item.digest is None else self.first_with.get(item.digest)
-        if item.vector is not None:
-            self._place([position], item.vector[None])
-            self._keep(item, None)
-        elif first is not None:
+        if first is not None:
             self.copies.append((position, first))
+            self._keep(item, None)
+        elif item.vector is not None:
+            self._place([position], item.vector[None])
             self._keep(item, None)
         else:
             if item.digest is not None:
@@ -248,7 +251,7 @@ class _Run:
         self.computed += len(batch)
         for (_, item), vector in zip(batch, vectors, strict=True):
             self._keep(item, vector)
-        self._write()
+        self._write()  # a batch is kept whole, or not at all
 
     def _place(self, positions: Sequence[int], vectors: np.ndarray) -> None:
         if self.vectors is None:
@@ -265,7 +268,7 @@ class _Run:
         record = item.record(vector)
         if record is not None:
             self.records.append(record)
-        if len(self.records) >= RECORDS_A_WRITE:
+        if vector is None and len(self.records) >= RECORDS_A_WRITE:
             self._write()
 
     def _write(self) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from projector_export.encoding.cache import EmbeddingCache, Record
+from projector_export.errors import DataError, ProjectorExportError
 from projector_export.image_files import decode_image, on_white, read_image_file
 from projector_export.thumbnails import fit_tile, text_tile
 
@@ -78,7 +80,7 @@ class Reader:
             return self._decode(content, read_image_file(content), None, None, None, None)
         try:
             facts = content.stat()
-        except OSError:
+        except (OSError, ValueError):
             facts = None  # reading it says why
         digest = None if facts is None else self.cache.digest(content, facts)
         vector, tile = self._look_up(digest)
@@ -108,17 +110,30 @@ class Reader:
         if vector is not None and tile is not None:
             return ReadItem(digest, vector, tile, file=file)
         assert self.tile_px is not None
-        image = None
+        image = enough = None
         if vector is None:
             enough = None if self.exact_decode else getattr(self.encoder, "decode_px", None)
             image = decode_image(data, path, at_least_px=enough)
-        prepared = None if image is None else self.encoder.prepare(on_white(image))
+        prepared = None if image is None else self._prepare(path, image)
         is_new = tile is None
         if tile is None:
-            if image is None or max(image.size) < self.tile_px:  # the encoder took less of a JPEG
+            if image is None or (
+                # The encoder may have taken less of a JPEG than a large tile needs.
+                enough is not None and min(image.size) >= enough and max(image.size) < self.tile_px
+            ):
                 image = decode_image(data, path, at_least_px=2 * self.tile_px)
             tile = fit_tile(image, self.tile_px)
         return ReadItem(digest, vector, tile, prepared, file, is_new)
+
+    def _prepare(self, path: Path, image: Image.Image) -> Any:
+        try:
+            return self.encoder.prepare(on_white(image))
+        except (ProjectorExportError, MemoryError):
+            raise
+        except Exception as error:  # whatever an encoder trips over in one picture
+            raise DataError(
+                f"{path} cannot be prepared for the encoder ({type(error).__name__}: {error})"
+            ) from error
 
     def _read_text(self, text: str) -> ReadItem:
         tile = None if self.tile_px is None else self._text_tile

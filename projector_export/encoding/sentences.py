@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from projector_export.encoding.clip import choose_device
+from projector_export.encoding.clip import choose_device, memory_errors
 from projector_export.encoding.weights import hash_folder, hash_tensors
 from projector_export.errors import EncoderError, MissingExtraError
+
+# A batch goes through the model in parts of like lengths, so that little is padding.
+PART = 32
 
 
 class SentenceEncoder:
@@ -54,13 +57,20 @@ class SentenceEncoder:
         self._prefix, self._truncate_dim = prefix, truncate_dim
         self._lock = threading.Lock()
         self._loaded: Any = None
+        self._failure: EncoderError | None = None
         self._texts_cut = 0
 
     def load(self) -> Any:
         """Load the model, once."""
         with self._lock:
             if self._loaded is None:
-                self._loaded = self._load()
+                if self._failure is not None:  # another thread has tried
+                    raise self._failure
+                try:
+                    self._loaded = self._load()
+                except EncoderError as error:
+                    self._failure = error
+                    raise
         return self._loaded
 
     def _load(self) -> Any:
@@ -101,9 +111,13 @@ class SentenceEncoder:
         if limit is not None:
             tokens = model.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
             self._texts_cut += sum(len(ids) > limit for ids in tokens)
-        vectors: np.ndarray = model.encode(
-            texts, batch_size=32, show_progress_bar=False, normalize_embeddings=True
-        )
+        with memory_errors():
+            vectors: np.ndarray = model.encode(
+                texts,
+                batch_size=min(len(texts), PART),
+                show_progress_bar=False,
+                normalize_embeddings=True,
+            )
         return vectors
 
     @property

@@ -16,6 +16,7 @@ from projector_export.thumbnails import text_tile
 
 DEFAULT_PROMPT = "a photo of a {}"
 CONFUSION_CLASSES = 50
+TEXTS_A_BATCH = 64
 
 
 class ZeroShotEncoder(Protocol):
@@ -117,7 +118,11 @@ def _is_labelled_image(columns: pl.DataFrame) -> np.ndarray:
 def _class_vectors(encoder: ZeroShotEncoder, zero_shot: ZeroShot) -> np.ndarray:
     prompts = zero_shot.prompts
     texts = [prompt.replace("{}", name) for name in zero_shot.classes for prompt in prompts]
-    each = encoder.encode_texts(texts).reshape(len(zero_shot.classes), len(prompts), -1)
+    parts = [
+        encoder.encode_texts(texts[start : start + TEXTS_A_BATCH])
+        for start in range(0, len(texts), TEXTS_A_BATCH)
+    ]
+    each = np.concatenate(parts).reshape(len(zero_shot.classes), len(prompts), -1)
     vectors = each.mean(axis=1)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 

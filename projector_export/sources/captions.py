@@ -35,6 +35,8 @@ def add_captions(images: Items, captions: str) -> Items:
             image that is not there is left out, and listed in `skipped`.
     """
     skipped = list(images.skipped)
+    if captions in (LABEL, "path"):
+        raise DataError(f"captions is {captions!r}, which the images need; name another column")
     if captions in images.columns.columns:
         column = as_text(images.columns[captions])
         links = [(row, text) for row, text in enumerate(column.to_list()) if text.strip()]
@@ -52,14 +54,15 @@ def add_captions(images: Items, captions: str) -> Items:
             f"{images.columns['path'][0]}"
         )
     texts = [text for _, text in links]
+    # The user's own columns of these names stay, under another.
+    own = {name: f"user_{name}" for name in ("kind", "text")}
+    columns = columns.rename(own, strict=False).with_columns(as_text(columns[LABEL]))
     beside = columns[[row for row, _ in links]].with_columns(
         pl.Series(LABEL, [shorten(text) for text in texts]),
         pl.lit("text").alias("kind"),
         pl.Series("text", texts),
     )
-    columns = columns.drop("text", strict=False).with_columns(
-        pl.lit("image").alias("kind"), pl.lit("").alias("text")
-    )
+    columns = columns.with_columns(pl.lit("image").alias("kind"), pl.lit("").alias("text"))
     both = pl.concat([columns, beside.select(columns.columns)])
     both = both.select(LABEL, "kind", pl.exclude(LABEL, "kind"))
     return replace(

@@ -119,7 +119,13 @@ def list_images(folder: Path) -> list[Path]:
 
 def _list_folder(folder: Path, pattern: str | None) -> Listing:
     found, unread, links = [], [], []
-    for parent, folders, files in os.walk(folder):
+    skipped: list[Mapping[str, str]] = []
+
+    def cannot_list(error: OSError) -> None:
+        path = path_text(Path(os.path.relpath(error.filename, folder)))
+        skipped.append({"path": path, "why": f"the folder cannot be listed ({error.strerror})"})
+
+    for parent, folders, files in os.walk(folder, onerror=cannot_list):
         if CONFIG_NAME in files:  # an export lies here; its sprites are no input
             folders.clear()
             continue
@@ -142,13 +148,9 @@ def _list_folder(folder: Path, pattern: str | None) -> Listing:
     if links:
         first = path_text(links[0].relative_to(folder))
         notes = [f"{len(links)} links to folders were not followed; first: {first}"]
-    skipped: list[Mapping[str, str]] = [
-        {
-            "path": path_text(path.relative_to(folder)),
-            "why": f"{path.suffix.lower()} files are not read; convert them to PNG or JPEG",
-        }
-        for path in unread
-    ]
+    for path in unread:
+        why = f"{path.suffix.lower()} files are not read; convert them to PNG or JPEG"
+        skipped.append({"path": path_text(path.relative_to(folder)), "why": why})
     return Listing(found, [path.relative_to(folder) for path in found], skipped, notes)
 
 
@@ -174,7 +176,7 @@ def _list_table(file: Path, pattern: str | None) -> Listing:
     table = table.filter(pl.Series(keep, dtype=pl.Boolean))
     shown = [Path(text) for text in as_text(table[column]).to_list()]
     if column != "path":
-        table = table.drop("path", strict=False).rename({column: "path"})
+        table = table.rename({"path": "user_path"}, strict=False).rename({column: "path"})
     table = table.with_columns(pl.Series("path", [path_text(path) for path in shown]))
     return Listing([file.parent / path for path in shown], shown, columns=table)
 
@@ -185,9 +187,10 @@ def path_column(file: Path, table: pl.DataFrame) -> str:
     Raises:
         DataError: there is none.
     """
-    for name in table.columns:
-        if name.strip().lower() in PATH_COLUMNS:
-            return name
+    own = {name.strip().lower(): name for name in reversed(table.columns)}
+    for wanted in PATH_COLUMNS:
+        if wanted in own and table.schema[own[wanted]] == pl.String:
+            return own[wanted]
     for name, dtype in table.schema.items():
         if dtype == pl.String and _look_like_paths(table[name].head(20).to_list()):
             return name

@@ -57,7 +57,7 @@ def _from_folders(paths: Sequence[str], whole: str) -> list[str]:
 
 
 def _from_table(file: Path, paths: Sequence[str]) -> list[str]:
-    """Match by the path as given, or by the file's name where names are not shared."""
+    """Match by the path as given, or by the file's name where no two images share one."""
     from projector_export.sources.images import path_column
 
     table = read_table(file)
@@ -69,7 +69,8 @@ def _from_table(file: Path, paths: Sequence[str]) -> list[str]:
     labels = as_text(table[LABEL]).to_list()
     known = dict(zip((PurePosixPath(k).as_posix() for k in keys), labels, strict=True))
     names = [PurePosixPath(key).name for key in keys]
-    if len(set(names)) == len(names):
+    own = [PurePosixPath(path).name for path in paths]
+    if len(set(names)) == len(names) and len(set(own)) == len(own):
         known = dict(zip(names, labels, strict=True)) | known
     found = [known.get(path, known.get(PurePosixPath(path).name)) for path in paths]
     if all(label is None for label in found):

@@ -42,17 +42,22 @@ def read_texts(
     table = read_table(file)
     column = _text_column(file, table, column)
     if column == LABEL:  # the label is made of it, shortened
-        column = "text" if "text" not in table.columns else "label_text"
+        column = "text"
+        while column in table.columns:
+            column = f"label_{column}"
         table = table.rename({LABEL: column})
     filled = as_text(table[column]).str.strip_chars() != ""
     empty = [row for row, has_text in enumerate(filled.to_list()) if not has_text]
     table = table.filter(filled).with_columns(as_text(table.filter(filled)[column]))
     if table.height < 2:
         raise DataError(f"{file} holds {table.height} texts; expected at least 2")
-    if label is None and LABEL not in table.columns:
-        label = column
+    if label is None:
+        label = LABEL if LABEL in table.columns else column
     columns = choose_label(table, label, where=str(file))
-    labels = [shorten(text) for text in as_text(columns[LABEL]).to_list()]
+    whole = as_text(columns[LABEL])
+    labels = [shorten(text) for text in whole.to_list()]
+    if label == LABEL and labels != whole.to_list() and "label_original" not in columns.columns:
+        columns = columns.with_columns(whole.alias("label_original"))
     return Items(
         tuple(table[column].to_list()),
         columns.with_columns(pl.Series(LABEL, labels)),

@@ -57,6 +57,29 @@ def test_a_record_that_does_not_fit_its_checksum_is_absent(tmp_path: Path, table
     assert (cache.tile(DIGEST, 2) is None) == (table == "tiles")
 
 
+@pytest.mark.parametrize("spoil", ["content = 'text'", "checksum = 7", "content = NULL"])
+def test_a_record_of_another_type_is_absent(tmp_path: Path, spoil: str) -> None:
+    """Whatever a damaged file holds, it is no vector and no traceback."""
+    path = kept(tmp_path)
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE vectors SET {spoil}")
+    db.close()
+    assert EmbeddingCache(tmp_path, {"encoder": "x"}).vector(DIGEST) is None
+
+
+def test_a_file_of_other_tables_is_begun_anew(tmp_path: Path) -> None:
+    """A column that is missing is damage, not a disk that is full."""
+    path = kept(tmp_path)
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE vectors RENAME COLUMN content TO c")
+    db.close()
+    cache = EmbeddingCache(tmp_path, {"encoder": "x"})
+    assert cache.vector(DIGEST) is None
+    assert "was damaged" in cache.trouble[0]
+    cache.keep([Record(DIGEST, VECTOR, None, None)])
+    assert cache.vector(DIGEST) is not None
+
+
 @pytest.mark.parametrize("damage", ["cut", "cut late", "zeros inside", "not a database", "empty"])
 def test_a_torn_file_is_noticed_and_redone(tmp_path: Path, damage: str) -> None:
     """The next run gives the same points, and the one after it embeds nothing."""

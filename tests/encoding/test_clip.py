@@ -219,3 +219,37 @@ def test_models_of_another_build_are_left_alone() -> None:
     assert not use_class_token_only(model, 224, "cpu")
     with torch.inference_mode():
         assert torch.isfinite(model.encode_image(torch.randn(1, 3, 224, 224))).all()
+
+
+def test_a_very_long_picture_takes_no_gigabytes(encoder: OpenClipEncoder) -> None:
+    """Only its middle reaches the model: scaled whole, 1 x 60,000 px would be 9 GB for a ViT."""
+    long = Image.new("RGB", (40_000, 2), (255, 0, 0))
+    long.paste((0, 0, 255), (19_900, 0, 20_100, 2))
+    prepared = encoder.prepare(long)
+    assert prepared.shape == encoder.prepare(Image.new("RGB", (2, 2))).shape
+    assert (
+        prepared[0, 0].tolist()
+        == encoder.prepare(Image.new("RGB", (2, 2), (0, 0, 255)))[0, 0].tolist()
+    )
+    assert encoder.prepare(long.transpose(Image.Transpose.ROTATE_90)).shape == prepared.shape
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    """weights_only: a file of weights that would run code is refused, without advice to run it."""
+    import torch
+
+    ran = tmp_path / "ran"
+    torch.save({"a": Evil(str(ran))}, tmp_path / "evil.pt")
+    with pytest.raises(EncoderError, match="more than tensors, which is never unpickled"):
+        OpenClipEncoder("ViT-B-32", str(tmp_path / "evil.pt")).load()
+    assert not ran.exists()
+
+
+class Evil:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return (open, (self.path, "w"))

@@ -115,6 +115,62 @@ def test_progress_counts_items_and_those_left_out(tmp_path: Path) -> None:
     assert steps[-1] == Step("encoding", 20, 20, 1)
 
 
+@pytest.mark.parametrize("file", ["a\0b.png", "nope.png"])
+def test_a_name_that_no_file_has_is_skipped(tmp_path: Path, file: str) -> None:
+    """A list may name anything."""
+    folder = write_pictures(tmp_path / "f", 3)
+    items = read_images(folder)
+    items = Items((*items.contents, folder / file), pl.concat([items.columns] * 2)[:4], "l")
+    for cache in (None, tmp_path / "cache"):
+        points = encode(items, ColourEncoder(), settings=EncodeSettings(cache=cache))
+        assert colours_of(points.vectors) == [0, 1, 2]
+        assert len(points.origin["skipped"]) == 1
+
+
+def test_a_picture_that_the_encoder_trips_over_is_skipped(tmp_path: Path) -> None:
+    """One among thousands is not fatal; the reason says what happened."""
+
+    class Picky(ColourEncoder):
+        def prepare(self, image: Image.Image) -> np.ndarray:
+            if image.getpixel((0, 0)) == colour(2):
+                raise ZeroDivisionError("no width")
+            return super().prepare(image)
+
+    points = encode(read_images(write_pictures(tmp_path / "f", 5)), Picky())
+    assert colours_of(points.vectors) == [0, 1, 3, 4]
+    (skipped,) = points.origin["skipped"]
+    assert skipped["why"] == (
+        "0002.png cannot be prepared for the encoder (ZeroDivisionError: no width)"
+    )
+
+
+def test_an_error_ends_the_reading(tmp_path: Path) -> None:
+    """What fails for one item is not tried for all that wait."""
+
+    class Broken(ColourEncoder):
+        def prepare(self, image: Image.Image) -> np.ndarray:
+            self.prepared += 1
+            raise EncoderError("no weights")
+
+    encoder = Broken()
+    with pytest.raises(EncoderError, match="no weights"):
+        encode(read_images(write_pictures(tmp_path / "f", 300)), encoder)
+    assert encoder.prepared < 100
+
+
+def test_a_small_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read once, decode once, also where the tile is larger than the picture."""
+    from projector_export.encoding import reading
+
+    decoded = []
+    whole = reading.decode_image
+    monkeypatch.setattr(
+        reading, "decode_image", lambda *a, **k: decoded.append(a[1]) or whole(*a, **k)
+    )
+    encode(read_images(write_pictures(tmp_path / "f", 9)), ColourEncoder())
+    assert len(decoded) == 9
+
+
 class Greedy(ColourEncoder):
     """Runs out of memory with more than five items."""
 
@@ -199,6 +255,45 @@ class TestCache:
         assert two.origin["encoded"] == {
             "computed": 0, "from_cache": N, "same_content": 0, "batch_size": 16,
         }  # fmt: skip
+
+    def test_an_error_leaves_the_cache_as_it_was(self, tmp_path: Path) -> None:
+        """A run that stops, politely or not, loses nothing of earlier ones."""
+        folder = write_pictures(tmp_path / "f", N)
+        encode(read_images(folder), ColourEncoder(), settings=self.settings(tmp_path))
+        write_pictures(folder, N, first=1000)
+        (folder / "0500.png").write_bytes(b"broken")
+        settings = replace(self.settings(tmp_path), strict=True)
+        with pytest.raises(DataError, match=r"0500\.png"):
+            encode(read_images(folder), ColourEncoder(), settings=settings)
+        encoder = ColourEncoder()
+        (folder / "0500.png").unlink()
+        points = encode(read_images(folder), encoder, settings=self.settings(tmp_path))
+        assert encoder.prepared <= N
+        assert points.origin["notes"] == []
+        assert points.origin["encoded"]["from_cache"] >= N
+
+    def test_a_batch_is_kept_whole(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One transaction a batch, however large, or a kill would move all later ones."""
+        from projector_export.encoding.cache import EmbeddingCache
+
+        written: list[int] = []
+        monkeypatch.setattr(EmbeddingCache, "_keep", lambda _, r: written.append(len(r)))
+        items = read_images(write_pictures(tmp_path / "f", 700))
+        settings = replace(self.settings(tmp_path), batch_size=300)
+        encode(items, ColourEncoder(), settings=settings)
+        assert written == [300, 300, 100]
+
+    def test_encoders_of_other_classes_share_nothing(self, tmp_path: Path) -> None:
+        """Two packages may say the same of themselves."""
+
+        class Twin(ColourEncoder):
+            pass
+
+        items = read_images(write_pictures(tmp_path / "f", 10))
+        encode(items, ColourEncoder(), settings=self.settings(tmp_path))
+        twin = Twin()
+        encode(items, twin, settings=self.settings(tmp_path))
+        assert twin.prepared == 10
 
     def test_only_what_is_new_or_changed_is_embedded(self, tmp_path: Path) -> None:
         """New files, changed files and removed files; the rows still fit."""

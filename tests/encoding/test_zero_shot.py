@@ -61,6 +61,21 @@ def test_margin_and_confusion_are_literal() -> None:
     assert facts["confusion"] == {"0": {"0": 1, "1": 1}, "1": {"1": 1}}
 
 
+def test_only_labelled_images_can_agree() -> None:
+    """Captions and known-normal items have labels that are no answer."""
+    vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 1]]
+    columns = pl.DataFrame(
+        {
+            "label": ["0", "0", "0", "0"],
+            "kind": ["image", "image", "text", "image"],
+            "known_normal": [False, False, False, True],
+        }
+    )
+    points = add_predictions(Points(vectors, columns), WordEncoder(), ZeroShot(["0", "1"]))
+    assert points.columns["agrees"].to_list() == [True, False, None, None]
+    assert points.origin["zero_shot"]["accuracy"] == 0.5
+
+
 def test_prompts_are_averaged_per_class() -> None:
     """The mean of the templates' vectors, at unit length."""
 

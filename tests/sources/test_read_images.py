@@ -198,6 +198,42 @@ def test_label_from_a_table(tmp_path: Path) -> None:
         read_images(folder, label_from=str(tmp_path / "n.csv"))
 
 
+def test_a_table_of_labels_names_no_wrong_image(tmp_path: Path) -> None:
+    """A file name that several folders share says nothing about the image."""
+    folder = _make(tmp_path / "f", "x/0.png", "y/0.png", "y/1.png")
+    (tmp_path / "l.csv").write_text("path,label\nx/0.png,cat\nz/1.png,dog\n", encoding="utf-8")
+    items = read_images(folder, label_from=str(tmp_path / "l.csv"))
+    assert items.columns["label"].to_list() == ["cat", "", ""]
+    assert items.notes == ("--label-from gives 2 of 3 images no label; first: y/0.png",)
+
+
+def test_the_column_path_comes_before_others(tmp_path: Path) -> None:
+    """Columns of numbers are no paths, and nobody's column is lost."""
+    (tmp_path / "t.csv").write_text("image,path\n1,a.png\n2,b.png\n", encoding="utf-8")
+    assert read_images(tmp_path / "t.csv").columns["path"].to_list() == ["a.png", "b.png"]
+    (tmp_path / "u.csv").write_text("file,Path\nx,a.png\ny,b.png\n", encoding="utf-8")
+    columns = read_images(tmp_path / "u.csv").columns
+    assert columns["path"].to_list() == ["a.png", "b.png"]
+    assert columns["file"].to_list() == ["x", "y"]
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing silent: its images are missing."""
+    folder = _make(tmp_path / "f", "a.png", "b.png", "locked/c.png")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (skipped,) = read_images(folder).skipped
+    assert skipped == {"path": "locked", "why": "the folder cannot be listed (Permission denied)"}
+
+
 def test_a_list_of_paths_in_place_of_a_folder(tmp_path: Path) -> None:
     """A path a line, relative to the list, in its order; the name is the list's."""
     folder = _make(tmp_path / "f", "x/b.png", "x/a.png", "c.png")

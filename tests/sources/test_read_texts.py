@@ -71,6 +71,18 @@ def test_a_table_without_texts_is_refused(
         read_texts(tmp_path / "t.csv", column=column)
 
 
+def test_a_long_label_of_the_users_is_kept_whole(tmp_path: Path) -> None:
+    """Shortened for the plot, whole beside it."""
+    table = pl.DataFrame({"label": [LONG, "b"], "text": ["one", "two"], "n": [1, 2]})
+    table.write_parquet(tmp_path / "t.parquet")
+    columns = read_texts(tmp_path / "t.parquet").columns
+    assert columns["label"].to_list() == [LONG[:79] + "…", "b"]
+    assert columns["label_original"].to_list() == [LONG, "b"]
+    as_texts = read_texts(tmp_path / "t.parquet", column="label")
+    assert as_texts.contents == (LONG, "b")
+    assert as_texts.columns["label_text"].to_list() == [LONG, "b"]
+
+
 class TestCaptions:
     """Images and texts in one embedding, each caption linked to its image."""
 
@@ -107,9 +119,24 @@ class TestCaptions:
             ("三", "text", "0002.png", "三"),
         ]
 
+    def test_the_users_columns_stay(self, tmp_path: Path) -> None:
+        """Columns `kind` and `text` of the user's get another name; labels may be numbers."""
+        write_pictures(tmp_path, 2)
+        (tmp_path / "l.csv").write_text(
+            "path,label,kind,text,caption\n0000.png,1,a,T0,one\n0001.png,2,b,T1,\n",
+            encoding="utf-8",
+        )
+        both = add_captions(read_images(tmp_path / "l.csv"), "caption")
+        assert both.columns.rows(named=True)[2] == {
+            "label": "one", "kind": "text", "path": "0000.png", "user_kind": "a",
+            "user_text": "T0", "text": "one",
+        }  # fmt: skip
+        assert both.columns["label"].to_list() == ["1", "2", "one"]
+
     @pytest.mark.parametrize(
         ("table", "captions", "message"),
         [
+            ("", "label", "captions is 'label', which the images need; name another column"),
             ("file,caption\n9.png,x\n", "c.csv", "holds no caption of an image in f; .* 0000.png"),
             ("file,word\n0000.png,x\n", "c.csv", "has no column caption, text"),
             ("", "nope", r"captions is 'nope', which is neither a column \(label, path\) nor a f"),
