@@ -339,7 +339,7 @@ def images(
             threads=threads,
             exact_decode=exact_decode,
             strict=strict,
-            cache=_cache_folder(cache),
+            cache=_cache_folder(cache, shared),
         ),
     )
 
@@ -410,7 +410,7 @@ def texts(
         encode_settings=EncodeSettings(
             batch_size=_number_or_word(batch_size, ("auto",), "--batch-size"),
             strict=strict,
-            cache=_cache_folder(cache),
+            cache=_cache_folder(cache, shared),
         ),
     )
 
@@ -530,14 +530,23 @@ def _zero_shot(classes: str | None, prompts: list[str] | None, points: bool) -> 
     return ZeroShot(_read_classes(classes), prompts or [DEFAULT_PROMPT], points)
 
 
-def _cache_folder(cache: str | None) -> Path | None:
+def _cache_folder(cache: str | None, shared: _Shared) -> Path | None:
     if cache == "none":
         return None
     if cache is not None:
         return Path(cache)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("projector-export"))
+    folder = Path(platformdirs.user_cache_dir("projector-export"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    if not shared.quiet:
+        _notes.print(f"note: no cache, since {folder} cannot be written to", markup=False)
+    return None
 
 
 def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
@@ -548,8 +557,8 @@ def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
     server = start_tensorboard(log_dir, port=port)
-    typer.echo(f"Projector: {server.url}   (Ctrl+C ends)", err=on_stderr)
-    try:
+    try:  # from here on a signal may come, in the midst of printing too
+        typer.echo(f"Projector: {server.url}   (Ctrl+C ends)", err=on_stderr)
         server.process.wait()
     except KeyboardInterrupt:
         typer.echo("")

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import typer.main
+from encoding_doubles import write_pictures
 
 from projector_export import errors
 from projector_export.cli import app, main
@@ -147,6 +148,25 @@ def test_a_name_does_not_move_the_run(
     assert "1 vectors are all zero" in said.err
     assert run(["vectors", "my.csv", "--name", "second", "--quiet"]) == 0
     assert sorted(p.name for p in (tmp_path / "logs/my").glob("*/")) == ["my", "second"]
+
+
+def test_a_home_that_cannot_be_written_to_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default cache is a help, not a condition."""
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.delenv("PROJECTOR_EXPORT_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "file" / name))
+    write_pictures(tmp_path / "f", 5)
+    assert run(["images", str(tmp_path / "f"), str(tmp_path / "run"), "--encoder", "pixels"]) == 0
+    assert "note: no cache, since" in capsys.readouterr().err
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+    argv = ["images", str(tmp_path / "f"), str(tmp_path / "run"), "--encoder", "pixels", "--force"]
+    assert run([*argv, "--json"]) == 0
+    assert run([*argv, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["encoded"]["from_cache"] == 5
+    assert list((tmp_path / "projector-export").glob("*.sqlite"))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
