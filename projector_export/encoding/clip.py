@@ -368,8 +368,8 @@ def _central(image: Image.Image) -> Image.Image:
 def _decode_px(size: int | Sequence[int]) -> int:
     """Twice the model's input, and no less than a ViT-B's.
 
-    At 1.5 times, the vectors of one in twenty photographs had a cosine below 0.999 with those of
-    the whole picture; models of tiny inputs are more sensitive still.
+    At 1.5 times, the lowest cosine between vectors of 24 photographs so decoded and decoded whole
+    was 0.9985 (random weights of ViT-B-32); models of tiny inputs are more sensitive still.
     """
     return max(2 * (size if isinstance(size, int) else max(size)), 448)
 
