@@ -167,7 +167,9 @@ def test_a_small_picture_is_decoded_once(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         reading, "decode_image", lambda *a, **k: decoded.append(a[1]) or whole(*a, **k)
     )
-    encode(read_images(write_pictures(tmp_path / "f", 9)), ColourEncoder())
+    encoder = ColourEncoder()
+    encoder.decode_px = 48  # type: ignore[attr-defined]
+    encode(read_images(write_pictures(tmp_path / "f", 9)), encoder)
     assert len(decoded) == 9
 
 
