@@ -375,7 +375,7 @@ def _write(
     embedding = Embedding(points.name, shape, points.name, tensor, tile_px)
     staging.write_config(embedding)
     with clock.stage("reading back"):
-        read_back(staging.run, embedding, vectors, len(views))
+        read_back(staging.run, embedding, vectors, shape[0] * len(views))
     facts["views"] = [view.title for view in views]
     facts["seconds"] = clock.seconds
     staging.write_manifest(facts)

@@ -60,6 +60,21 @@ def tensor_paths(existing: str, *, where: str) -> dict[str, str]:
     return {_plain(e.tensor_name): e.tensor_path for e in config.embeddings}
 
 
+def read_embeddings(existing: str, *, where: str) -> list[Embedding]:
+    """Return the entries whose files lie in one folder each, as those of exports do."""
+    config = _parse(existing, where)
+    found = []
+    for entry in config.embeddings:
+        folder, _, tensor = entry.tensor_path.rpartition("/")
+        shape = tuple(entry.tensor_shape)
+        if tensor and len(shape) == 2:
+            dim = entry.sprite.single_image_dim
+            tile_px = dim[0] if entry.sprite.image_path and dim else None
+            name = _plain(entry.tensor_name)
+            found.append(Embedding(name, (shape[0], shape[1]), folder, tensor, tile_px))
+    return found
+
+
 def _parse(text: str, where: str) -> Any:
     from google.protobuf import text_format
     from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig

@@ -86,7 +86,7 @@ def check_output(out: Path, name: str, *, force: bool) -> None:
         raise OutputError(f"{parent} cannot be written to; choose another OUT")
     known = tensor_paths(_read_config(out), where=str(out / CONFIG_NAME))
     target = out / name
-    if target.exists() and not _is_ours(target):
+    if target.exists() and not is_ours(target):
         raise NameTakenError(
             f"{target} exists and is not an export; choose another --name or move it away"
         )
@@ -158,6 +158,21 @@ class Staging:
                 f"cannot write {file} below {self.out} ({error.strerror}); nothing was changed"
             ) from error
         self.hashes[file] = hashlib.sha256(data).hexdigest()
+
+    def keep(self, path: Path) -> None:
+        """Take over one file of the export that is being replaced, as it is.
+
+        Raises:
+            OutputError: the file is missing, or the disk refuses.
+        """
+        try:
+            _link_or_copy(path, self.folder / path.name)
+            with open(path, "rb") as stream:
+                self.hashes[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise OutputError(
+                f"cannot keep {path} ({error.strerror}); nothing was changed"
+            ) from error
 
     def write_manifest(self, facts: dict[str, object]) -> None:
         """Write manifest.json: who made this, the facts, and a SHA-256 for every other file."""
@@ -241,7 +256,8 @@ def _read_config(out: Path) -> str:
         ) from error
 
 
-def _is_ours(folder: Path) -> bool:
+def is_ours(folder: Path) -> bool:
+    """Whether this program has written the folder."""
     return read_manifest(folder).get("made_by") == _OWNER
 
 
@@ -254,6 +270,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links, or no such file, which the copy tells
+        shutil.copyfile(source, target)
+
+
 def _replace_files(fresh: Path, target: Path) -> None:
     """Replace the old export's files by the fresh ones; files that are not ours stay."""
     listed = read_manifest(target).get("files")
@@ -262,11 +285,10 @@ def _replace_files(fresh: Path, target: Path) -> None:
     for path in sorted(fresh.iterdir()):
         beside = target / f"{_STAGING}{path.name}"
         beside.unlink(missing_ok=True)
-        try:
-            os.link(path, beside)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(path, beside)
+        _link_or_copy(path, beside)
         os.replace(beside, target / path.name)
+        # Nothing happens where both are links to one file, which an edited export has kept.
+        beside.unlink(missing_ok=True)
     for file in sorted(old - new):
         if Path(file).name == file and (target / file).is_file():
             (target / file).unlink()

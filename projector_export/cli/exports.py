@@ -1,43 +1,24 @@
-"""The command line: parses, calls the library, prints. The only file that prints or exits."""
+"""vectors, images, texts and demo: each a thin layer over the library."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-import json
 import os
-import signal
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
 
+from projector_export.cli.app import app, note
+from projector_export.cli.serving import Port, run_tensorboard
+from projector_export.cli.shared import Shared, number_or_word, with_shared
 from projector_export.encoding.choose import load_encoder
 from projector_export.encoding.zero_shot import DEFAULT_PROMPT, ZeroShot
-from projector_export.errors import InputNotFoundError, OptionError, ProjectorExportError
+from projector_export.errors import InputNotFoundError, OptionError
 from projector_export.points import Items
-from projector_export.progress import Progress, Step
-from projector_export.progress_bar import progress_bar
-from projector_export.settings import EncodeSettings, Settings
-
-app = typer.Typer(
-    name="projector-export",
-    help=(
-        "Turn images, texts and vectors into a log directory that TensorBoard's Embedding "
-        "Projector opens at once."
-    ),
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-_notes = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+from projector_export.progress import Step
+from projector_export.settings import EncodeSettings
 
 Out = Annotated[
     Path | None, typer.Argument(help="Run directory to write to.  [default: logs/<input's name>]")
@@ -73,145 +54,10 @@ Cache = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at the first input that cannot be read.")
 ]
-Port = Annotated[
-    int | None,
-    typer.Option(help="Port on 127.0.0.1.  [default: 6006 or a free one]", min=1, max=65535),
-]
-
-
-def _shared_options(
-    metric: Annotated[str, typer.Option(help="cosine or euclidean.")] = "cosine",
-    clusters: Annotated[str, typer.Option(help="Number of clusters, auto or none.")] = "auto",
-    umap_dims: Annotated[str, typer.Option(help="UMAP layouts: 2,3 or 2 or 3 or none.")] = "2,3",
-    umap_neighbors: Annotated[int, typer.Option(help="Neighbours that UMAP looks at.")] = 15,
-    umap_min_dist: Annotated[float, typer.Option(help="How tightly UMAP packs points.")] = 0.1,
-    anomalies: Annotated[bool, typer.Option(help="Add the anomaly columns.")] = True,
-    reference_quantile: Annotated[
-        float, typer.Option(help="Share of the known-normal items that pass as normal.")
-    ] = 0.99,
-    duplicate_angle: Annotated[
-        float, typer.Option(help="Near-duplicates are at most so many degrees apart.")
-    ] = 3.0,
-    max_points: Annotated[int, typer.Option(help="Most points the browser gets.")] = 100_000,
-    view_dims: Annotated[
-        str, typer.Option(help="Columns the browser gets: auto, all or a number (by PCA).")
-    ] = "auto",
-    tensor_format: Annotated[str, typer.Option(help="bytes (raw float32) or tsv.")] = "bytes",
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    force: Annotated[bool, typer.Option(help="Replace an embedding of the same name.")] = False,
-    quiet: Annotated[bool, typer.Option(help="Print nothing but errors.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
-) -> _Shared:
-    settings = Settings(
-        metric=metric,  # type: ignore[arg-type]
-        clusters=None
-        if clusters == "none"
-        else _number_or_word(clusters, ("auto", "none"), "--clusters"),
-        umap_dims=_parse_dims(umap_dims),
-        umap_neighbors=umap_neighbors,
-        umap_min_dist=umap_min_dist,
-        anomalies=anomalies,
-        reference_quantile=reference_quantile,
-        duplicate_angle_deg=duplicate_angle,
-        max_points=max_points,
-        view_dims=_number_or_word(view_dims, ("auto", "all"), "--view-dims"),
-        tensor_format=tensor_format,  # type: ignore[arg-type]
-        seed=seed,
-        force=force,
-    )
-    return _Shared(settings, quiet, as_json)
-
-
-def _summarize(facts: dict[str, Any]) -> str:
-    parts = [f"{facts['dimensions']} dimensions"]
-    if "clusters" in facts:
-        parts.append(f"{facts['clusters']['k']} clusters")
-    kinds = dict(facts.get("anomaly_kinds", {}))
-    kinds.pop("normal", None)
-    if "anomaly_kinds" in facts:
-        each = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
-        parts.append(f"unusual: {each or 'none'}")
-    parts.append(f"duplicate groups: {facts['duplicate_groups']}")
-    if "accuracy" in facts.get("zero_shot", {}):
-        accuracy = facts["zero_shot"]["accuracy"]
-        parts.append(f"zero-shot agrees with the label: {accuracy:.1%}")
-    if facts.get("encoded", {}).get("from_cache"):
-        parts.append(f"from the cache: {facts['encoded']['from_cache']}")
-    return "; ".join(parts)
-
-
-class _Shared:
-    """Options that every export has."""
-
-    def __init__(self, settings: Settings, quiet: bool, as_json: bool) -> None:
-        self.settings, self.quiet, self.as_json = settings, quiet, as_json
-
-    @contextmanager
-    def progress(self) -> Iterator[Progress]:
-        """Give a function that shows on stderr where the work stands, if that is a terminal."""
-        if self.quiet or not _notes.is_terminal:
-            yield lambda _: None
-            return
-        with progress_bar(_notes) as show:
-            yield show
-
-    def report(self, result: Any, seconds: float) -> None:
-        """Print what an export did."""
-        for warning in result.warnings:
-            if not self.quiet:
-                _notes.print(f"note: {warning}", markup=False)
-        if result.skipped and not self.quiet:
-            first = result.skipped[0]
-            _notes.print(
-                f"note: {len(result.skipped)} inputs skipped, listed in "
-                f"{result.out / result.name / 'skipped.tsv'}; first: {first['path']}: "
-                f"{first['why']}",
-                markup=False,
-            )
-        if self.as_json:
-            summary = {
-                "out": str(result.out),
-                "name": result.name,
-                "points": result.points,
-                "shown": result.shown,
-                "skipped": len(result.skipped),
-                "warnings": result.warnings,
-                "seconds": round(seconds, 2),
-                "seconds_by_stage": result.facts["seconds"],
-                **{
-                    key: result.facts[key]
-                    for key in ("encoder", "encoded", "encode_seconds", "zero_shot")
-                    if key in result.facts
-                },
-            }
-            typer.echo(json.dumps(summary, ensure_ascii=False))
-        elif not self.quiet:
-            typer.echo(f"{result.points} points in {seconds:.1f} s: {result.out / result.name}")
-            typer.echo(_summarize(result.facts))
-            typer.echo(f"Look at them: projector-export view {result.out}")
-
-
-def _with_shared(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command all shared options, handed over as its argument `shared`."""
-    shared = inspect.signature(_shared_options).parameters
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "shared"]
-
-    @functools.wraps(command)
-    def run(**arguments: Any) -> None:
-        common = {name: arguments.pop(name) for name in shared}
-        command(**arguments, shared=_shared_options(**common))
-
-    hints = get_type_hints(_shared_options, include_extras=True)
-    hints |= get_type_hints(command, include_extras=True)
-    parameters = [p.replace(annotation=hints[p.name]) for p in (*own, *shared.values())]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    del run.__wrapped__
-    return run
 
 
 @app.command()
-@_with_shared
+@with_shared
 def vectors(
     file: Annotated[
         Path,
@@ -231,7 +77,7 @@ def vectors(
     thumbnail: Thumbnail = 64,
     name: Name = None,
     *,
-    shared: _Shared,
+    shared: Shared,
 ) -> None:
     """Export ready-made vectors."""
     from projector_export.pipeline import export_points
@@ -253,7 +99,7 @@ def vectors(
 
 
 @app.command()
-@_with_shared
+@with_shared
 def images(
     source: Annotated[
         Path,
@@ -305,7 +151,7 @@ def images(
     thumbnail: Thumbnail = 64,
     name: Name = None,
     *,
-    shared: _Shared,
+    shared: Shared,
 ) -> None:
     """Export images, encoded with an open_clip model or another encoder."""
     from projector_export.sources.captions import add_captions
@@ -334,7 +180,7 @@ def images(
         zero_shot=_zero_shot(classes, prompt, class_points),
         include_normal=include_normal,
         encode_settings=EncodeSettings(
-            batch_size=_number_or_word(batch_size, ("auto",), "--batch-size"),
+            batch_size=number_or_word(batch_size, ("auto",), "--batch-size"),
             thumbnail_px=thumbnail,
             threads=threads,
             exact_decode=exact_decode,
@@ -345,7 +191,7 @@ def images(
 
 
 @app.command()
-@_with_shared
+@with_shared
 def texts(
     file: Annotated[Path, typer.Argument(help="txt (a text a line), csv, tsv, jsonl or parquet.")],
     out: Out = None,
@@ -381,7 +227,7 @@ def texts(
     strict: Strict = False,
     name: Name = None,
     *,
-    shared: _Shared,
+    shared: Shared,
 ) -> None:
     """Export texts, encoded with sentence-transformers or an open_clip model."""
     from projector_export.sources.texts import read_texts
@@ -408,7 +254,7 @@ def texts(
         shared,
         include_normal=include_normal,
         encode_settings=EncodeSettings(
-            batch_size=_number_or_word(batch_size, ("auto",), "--batch-size"),
+            batch_size=number_or_word(batch_size, ("auto",), "--batch-size"),
             strict=strict,
             cache=_cache_folder(cache, shared),
         ),
@@ -416,13 +262,13 @@ def texts(
 
 
 @app.command()
-@_with_shared
+@with_shared
 def demo(
     out: Annotated[Path, typer.Argument(help="Run directory to write to.")] = Path("logs/demo"),
     serve: Annotated[bool, typer.Option(help="Start TensorBoard afterwards.")] = True,
     port: Port = None,
     *,
-    shared: _Shared,
+    shared: Shared,
 ) -> None:
     """Export scikit-learn's 1,797 handwritten digits with the model that ships; offline."""
     from dataclasses import replace
@@ -444,29 +290,7 @@ def demo(
         encode_settings=EncodeSettings(thumbnail_px=32),
     )
     if serve:
-        _serve(out, port, on_stderr=shared.quiet or shared.as_json)
-
-
-@app.command()
-def view(
-    logdir: Annotated[Path, typer.Argument(help="Directory with exports at any depth.")] = Path(
-        "logs"
-    ),
-    port: Port = None,
-) -> None:
-    """Start TensorBoard on this machine and print the projector's address."""
-    _serve(logdir, port)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Run the command line; exits 0 done, 1 with one message, 2 on wrong usage."""
-    # Pillow warns at half of the pixels that it refuses; scans of 100 MP are no attack.
-    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")
-    try:
-        app(args=argv, prog_name="projector-export")
-    except ProjectorExportError as error:
-        _notes.print(f"projector-export: {error}", markup=False, style="red")
-        sys.exit(1)
+        run_tensorboard(out, port, on_stderr=shared.quiet or shared.as_json)
 
 
 class Inputs(NamedTuple):
@@ -481,7 +305,7 @@ def _export_items(
     out: Path,
     name: str,
     load: Callable[[], Any],
-    shared: _Shared,
+    shared: Shared,
     *,
     zero_shot: ZeroShot | None = None,
     include_normal: bool = False,
@@ -530,7 +354,7 @@ def _zero_shot(classes: str | None, prompts: list[str] | None, points: bool) -> 
     return ZeroShot(_read_classes(classes), prompts or [DEFAULT_PROMPT], points)
 
 
-def _cache_folder(cache: str | None, shared: _Shared) -> Path | None:
+def _cache_folder(cache: str | None, shared: Shared) -> Path | None:
     if cache == "none":
         return None
     if cache is not None:
@@ -545,25 +369,8 @@ def _cache_folder(cache: str | None, shared: _Shared) -> Path | None:
     except OSError:
         pass
     if not shared.quiet:
-        _notes.print(f"note: no cache, since {folder} cannot be written to", markup=False)
+        note(f"no cache, since {folder} cannot be written to")
     return None
-
-
-def _serve(log_dir: Path, port: int | None, *, on_stderr: bool = False) -> None:
-    from projector_export.viewing.serve import start_tensorboard
-
-    # A terminal that closes, or a supervisor, must end TensorBoard too.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
-    server = start_tensorboard(log_dir, port=port)
-    try:  # from here on a signal may come, in the midst of printing too
-        typer.echo(f"Projector: {server.url}   (Ctrl+C ends)", err=on_stderr)
-        server.process.wait()
-    except KeyboardInterrupt:
-        typer.echo("")
-    finally:
-        server.stop()
 
 
 def _read_classes(classes: str) -> list[str]:
@@ -577,22 +384,3 @@ def _read_classes(classes: str) -> list[str]:
     else:
         names = classes.split(",")
     return [name.strip() for name in names if name.strip()]
-
-
-def _number_or_word(text: str, words: tuple[str, ...], option: str) -> Any:
-    if text in words:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        expected = " or ".join([*words, "a number"])
-        raise OptionError(f"{option} is {text!r}; expected {expected}") from None
-
-
-def _parse_dims(text: str) -> tuple[int, ...]:
-    if text == "none":
-        return ()
-    parts = text.split(",")
-    if not all(part in ("2", "3") for part in parts):
-        raise OptionError(f"--umap-dims is {text!r}; expected 2,3 or 2 or 3 or none")
-    return tuple(int(part) for part in parts)
