@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from projector_export.editing import add_views as add_views
     from projector_export.encoding.clip import OpenClipEncoder as OpenClipEncoder
     from projector_export.encoding.encoder import ImageEncoder as ImageEncoder
     from projector_export.encoding.encoder import TextEncoder as TextEncoder
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from projector_export.pipeline import export_points as export_points
     from projector_export.points import Items as Items
     from projector_export.points import Points as Points
+    from projector_export.projector.exports import Export as Export
+    from projector_export.projector.exports import open_export as open_export
+    from projector_export.projector.views import Camera as Camera
+    from projector_export.projector.views import View as View
+    from projector_export.projector.views import read_views as read_views
     from projector_export.settings import EncodeSettings as EncodeSettings
     from projector_export.settings import Settings as Settings
     from projector_export.sources.captions import add_captions as add_captions
@@ -29,7 +35,9 @@ if TYPE_CHECKING:
     from projector_export.viewing.serve import start_tensorboard as start_tensorboard
 
 _HOMES = {
+    "Camera": "projector.views",
     "EncodeSettings": "settings",
+    "Export": "projector.exports",
     "ExportResult": "pipeline",
     "ImageEncoder": "encoding.encoder",
     "Items": "points",
@@ -40,15 +48,19 @@ _HOMES = {
     "SentenceEncoder": "encoding.sentences",
     "Settings": "settings",
     "TextEncoder": "encoding.encoder",
+    "View": "projector.views",
     "ZeroShot": "encoding.zero_shot",
     "add_captions": "sources.captions",
     "add_predictions": "encoding.zero_shot",
+    "add_views": "editing",
     "encode": "encoding.encoder",
     "export": "pipeline",
     "export_points": "pipeline",
+    "open_export": "projector.exports",
     "read_images": "sources.images",
     "read_texts": "sources.texts",
     "read_vectors": "sources.vectors",
+    "read_views": "projector.views",
     "start_tensorboard": "viewing.serve",
 }
 

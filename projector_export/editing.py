@@ -1,13 +1,24 @@
-"""Change an export that exists: some files anew, the others kept; whole or not at all."""
+"""Change an export that exists: some files anew, the others kept; whole or not at all.
+
+A running TensorBoard shows new bookmarks and metadata when its page is loaded again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from projector_export.analysis.neighbors import prepare_vectors
+from projector_export.errors import OptionError
+from projector_export.projector.bookmarks import render_bookmarks, render_states
 from projector_export.projector.exports import Export
 from projector_export.projector.log_dir import Staging
+from projector_export.projector.metadata import viewer_names
+from projector_export.projector.placing import Placer, isolation_notes
 from projector_export.projector.read_back import read_back
+from projector_export.projector.selection import SOURCE_ROW, ViewerPoints
+from projector_export.projector.views import View, check_titles
+from projector_export.sources.coordinates import read_coordinates
 
 
 def rewrite_export(
@@ -16,8 +27,7 @@ def rewrite_export(
     """Replace some files of an export.
 
     The other files are kept as they are (hard links where the file system has them), all of it is
-    read back through TensorBoard's own plugin, and then moved into place as a new export is. A
-    running TensorBoard shows new bookmarks and metadata when the page is loaded again.
+    read back through TensorBoard's own plugin, and then moved into place as a new export is.
 
     Args:
         export: what to change.
@@ -42,3 +52,86 @@ def rewrite_export(
         read_back(staging.run, export.embedding, export.vectors)
         staging.write_manifest({**manifest, **(facts or {})})
         return staging.commit(export.embedding, force=True)
+
+
+def viewer_points(export: Export) -> ViewerPoints:
+    """Return the points of an export, with vectors in which distance means nearness.
+
+    These are the viewer's own, brought to unit length for the cosine metric; where the viewer got
+    principal components, these already stand for vectors of unit length.
+    """
+    reduced = "variance_kept" in export.manifest.get("view", {})
+    metric = export.manifest.get("settings", {}).get("metric", "cosine")
+    vectors = export.vectors if reduced else prepare_vectors(export.vectors, metric)
+    return ViewerPoints(export.columns, vectors)
+
+
+def add_views(export: Export, views: Sequence[View]) -> list[str]:
+    """Add bookmarks to those that an export has, behind them.
+
+    Returns:
+        What the user should know.
+
+    Raises:
+        OptionError: a title is taken, or a view cannot be made; nothing is changed.
+    """
+    check_titles(views)
+    taken = {str(state["label"]) for state in export.states}
+    for view in views:
+        if view.title in taken:
+            raise view.error(f"{export.out} has a bookmark of this title; remove it, or rename")
+    source_rows = export.columns[SOURCE_ROW].to_numpy()
+    files = {
+        view.layout_key: read_coordinates(view.layout_file, rows=export.table.height)[source_rows]
+        for view in views
+        if view.layout_file is not None
+    }
+    placed = Placer(viewer_points(export), export.vectors, files).place(views)
+    names = viewer_names(export.columns.drop(SOURCE_ROW))
+    fresh = render_bookmarks(placed, dimensions=export.embedding.shape, names=names)
+    old = render_states(export.states)
+    # Two lists become one; rendering both by themselves spares parsing what was just written.
+    both = fresh if not export.states else old.rstrip()[:-1] + b",\n" + fresh[1:]
+    titles = [*(state["label"] for state in export.states), *(view.title for view in views)]
+    return isolation_notes(placed) + rewrite_export(
+        export, {"bookmarks.json": both}, facts={"views": titles}
+    )
+
+
+def remove_views(export: Export, titles: Sequence[str]) -> list[str]:
+    """Remove the bookmarks of these titles.
+
+    Raises:
+        OptionError: there is no bookmark of a title; nothing is changed.
+    """
+    positions = _positions(export, titles)
+    kept = [i for i in range(len(export.states)) if i not in positions]
+    return _rewrite_states(export, kept)
+
+
+def order_views(export: Export, titles: Sequence[str]) -> list[str]:
+    """Put the bookmarks of these titles first, in this order; the others keep theirs.
+
+    Raises:
+        OptionError: there is no bookmark of a title; nothing is changed.
+    """
+    positions = _positions(export, titles)
+    rest = [i for i in range(len(export.states)) if i not in positions]
+    return _rewrite_states(export, [*positions, *rest])
+
+
+def _positions(export: Export, titles: Sequence[str]) -> list[int]:
+    known = [str(state["label"]) for state in export.states]
+    for title in titles:
+        if title not in known:
+            listed = ", ".join(map(repr, known)) or "(none)"
+            raise OptionError(f"{export.out} has no bookmark {title!r}; there are {listed}")
+    return [known.index(title) for title in dict.fromkeys(titles)]
+
+
+def _rewrite_states(export: Export, positions: Sequence[int]) -> list[str]:
+    states = [export.states[i] for i in positions]
+    titles = [state["label"] for state in states]
+    return rewrite_export(
+        export, {"bookmarks.json": render_states(states)}, facts={"views": titles}
+    )

@@ -23,3 +23,7 @@ FORBIDDEN_IN_NAMES = "&#+%?/\\:"
 SMOOTH_VALUES = 10_500_000
 """Values (rows x columns) that a browser loads in about 7 s (measured: 51,200,000 took 34 s and
 6,400,000 took 4.5 s in Chromium with software rendering)."""
+
+SPHEREIZE_FROM = 50
+"""vz-projector.ts, THRESHOLD_DIM_NORMALIZE: from so many columns on, vectors are brought to unit
+length."""

@@ -19,33 +19,38 @@ from projector_export.analysis.anomalies import Reference, add_anomalies
 from projector_export.analysis.clusters import Clusters, add_clusters, find_clusters
 from projector_export.analysis.duplicates import add_nearest
 from projector_export.analysis.layout import add_layout, compute_umap, load_umap
+from projector_export.analysis.naming import NamedVectors, add_cluster_names
 from projector_export.analysis.neighbors import NeighborGraph, build_graph, prepare_vectors
 from projector_export.analysis.principal import Components, fit_components, measure_recall
 from projector_export.analysis.thinning import choose_rows
 from projector_export.encoding.encoder import ImageEncoder, TextEncoder, encode
-from projector_export.encoding.zero_shot import ZeroShot, add_predictions
+from projector_export.encoding.zero_shot import ZeroShot, add_predictions, encode_classes
 from projector_export.errors import DataError, OptionError
 from projector_export.limits import SMOOTH_VALUES
 from projector_export.manifest import manifest_facts
 from projector_export.points import LABEL, Items, Points, as_text, as_vectors
 from projector_export.progress import Progress, Step
-from projector_export.projector.bookmarks import default_views, render_bookmarks
+from projector_export.projector.bookmarks import render_bookmarks
 from projector_export.projector.config import Embedding
 from projector_export.projector.log_dir import Staging, check_output
-from projector_export.projector.metadata import render_metadata
+from projector_export.projector.metadata import render_metadata, viewer_names
+from projector_export.projector.placing import PlacedView, Placer, isolation_notes
 from projector_export.projector.read_back import read_back
+from projector_export.projector.selection import SOURCE_ROW, ViewerPoints
 from projector_export.projector.skipped import render_skipped
 from projector_export.projector.sprite import render_sprite
 from projector_export.projector.tensor import render_tensor_bytes, render_tensor_tsv
+from projector_export.projector.views import View, check_titles, cluster_views, default_views
 from projector_export.settings import EncodeSettings, Settings
+from projector_export.sources.coordinates import read_coordinates
 from projector_export.thumbnails import grid_columns
 
 ANALYSIS_NEIGHBORS = 15
 MIN_VIEW_DIMS = 32
 OUR_COLUMNS = frozenset(
-    "cluster cluster_distance anomaly anomaly_kind anomaly_global anomaly_group anomaly_local"
-    " anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y umap3d_z"
-    " umap2d_x umap2d_y source_row shown".split()
+    "cluster cluster_distance cluster_name anomaly anomaly_kind anomaly_global anomaly_group"
+    " anomaly_local anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y"
+    " umap3d_z umap2d_x umap2d_y source_row shown".split()
 )
 ENCODING_COLUMNS = frozenset(
     "predicted predicted_score predicted_margin agrees known_normal kind".split()
@@ -86,6 +91,7 @@ def export(
     include_normal: bool = False,
     encode_settings: EncodeSettings | None = None,
     settings: Settings | None = None,
+    views: Sequence[View] = (),
     progress: Progress | None = None,
 ) -> ExportResult:
     """Encode items and export them; see `export_points`.
@@ -99,10 +105,11 @@ def export(
         include_normal: show these as well, marked in the column `known_normal`.
         encode_settings: of batches, threads, thumbnails and the cache.
         settings: of analysis and output.
+        views: bookmarks to add to those that the columns suggest.
         progress: called when a step begins, and with the items encoded.
 
     Raises:
-        OptionError: classes are given but the encoder has no texts.
+        OptionError: classes are given but the encoder has no texts, or a view cannot be made.
         DataError: fewer than two items can be read.
         EncoderError: as `encode` says.
     """
@@ -116,6 +123,7 @@ def export(
         )
     if normal is not None and not settings.anomalies:
         raise OptionError(ANOMALIES_ARE_OFF)
+    _check_views(views, [*items.columns.columns, *ENCODING_COLUMNS])
     start = time.perf_counter()
     columns, notes = _rename_clashes(items.columns, ENCODING_COLUMNS - set(items.made))
     items = replace(items, columns=columns, notes=(*items.notes, *notes))
@@ -126,9 +134,12 @@ def export(
     if normal is not None:
         split = _split_normal(points, include_normal)
         points, reference, known_normal = split.points, split.reference, split.known_normal
+    names = _captions(points) if "kind" in items.made else None
     if zero_shot is not None:
         n = len(points)
-        points = add_predictions(points, encoder, zero_shot)  # type: ignore[arg-type]
+        vectors = encode_classes(encoder, zero_shot)  # type: ignore[arg-type]
+        names = NamedVectors(zero_shot.classes, vectors)
+        points = add_predictions(points, encoder, zero_shot, vectors=vectors)  # type: ignore[arg-type]
         if known_normal is not None:
             known_normal = np.concatenate([known_normal, np.zeros(len(points) - n, dtype=bool)])
     seconds = round(time.perf_counter() - start, 2)
@@ -137,10 +148,24 @@ def export(
         points,
         out,
         settings=settings,
+        views=views,
+        names=names,
         normal=reference,
         known_normal=known_normal,
         progress=progress,
     )
+
+
+def _captions(points: Points) -> NamedVectors:
+    rows = np.flatnonzero((points.columns["kind"] == "text").to_numpy())
+    return NamedVectors(as_text(points.columns[LABEL])[rows].to_list(), points.vectors[rows])
+
+
+def _check_views(views: Sequence[View], columns: Sequence[str]) -> None:
+    """Find mistakes before any work is done."""
+    check_titles(views)
+    for view in views:
+        view.check_columns([*columns, *sorted(OUR_COLUMNS)])
 
 
 def _with_normal(items: Items, normal: Items) -> Items:
@@ -207,6 +232,8 @@ def export_points(
     out: str | Path,
     *,
     settings: Settings | None = None,
+    views: Sequence[View] = (),
+    names: NamedVectors | None = None,
     normal: np.ndarray | None = None,
     known_normal: np.ndarray | None = None,
     progress: Progress | None = None,
@@ -217,6 +244,9 @@ def export_points(
         points: N points.
         out: the run directory; made when missing. Other embeddings in it stay.
         settings: of analysis and output.
+        views: bookmarks to add to those that the columns suggest; one of the same title takes the
+            place of such a one.
+        names: texts that clusters may be named after.
         normal: (M, D) vectors of known-normal items, M >= 2; fills `anomaly_reference`.
         known_normal: (N,) bool: which points are themselves the normal items, in their order; they
             are then compared with the others among these.
@@ -239,6 +269,12 @@ def export_points(
             f"clusters is {settings.clusters} but there are {len(points)} points; "
             f"expected 1 to {len(points)}, 'auto' or 'none'"
         )
+    _check_views(views, points.columns.columns)
+    coordinates = {
+        view.layout_key: read_coordinates(view.layout_file, rows=len(points))
+        for view in views
+        if view.layout_file is not None
+    }
     columns, warnings = _rename_clashes(points.columns, OUR_COLUMNS)
     if warnings:
         points = replace(points, columns=columns)
@@ -262,7 +298,7 @@ def export_points(
             components = fit_components(prepared, max(3, view_dims or 0), seed=settings.seed)
     with ThreadPoolExecutor(1) as pool:
         near = graph.first(ANALYSIS_NEIGHBORS)
-        beside = pool.submit(_analyse, points, prepared, near, settings, reference, clock)
+        beside = pool.submit(_analyse, points, prepared, near, settings, reference, names, clock)
         layouts = [
             _lay_out(prepared, graph, components, n_dims, settings, clock)
             for n_dims in sorted(set(settings.umap_dims), reverse=True)
@@ -275,6 +311,7 @@ def export_points(
     shown = points if len(rows) == len(points) else points.take(rows)
     facts = manifest_facts(points, shown, settings, graph, clusters, warnings)
     vectors = shown.vectors
+    compared = prepared if shown is points else prepared[rows]
     if view_dims is not None:
         with clock.stage("reducing for the browser"):
             reduced = components.project(prepared, view_dims)
@@ -283,9 +320,15 @@ def export_points(
                 "variance_kept": round(float(components.variance[:view_dims].sum()), 4),
                 "neighbour_recall": round(measure_recall(reduced, graph, seed=settings.seed), 4),
             }
-            vectors = reduced if shown is points else reduced[rows]
+            compared = vectors = reduced if shown is points else reduced[rows]
+    with clock.stage("views"):
+        source_row = pl.Series(SOURCE_ROW, rows.astype(np.uint32))
+        among = ViewerPoints(shown.columns.with_columns(source_row), compared)
+        files = {layout: places[rows] for layout, places in coordinates.items()}
+        placed = Placer(among, vectors, files).place(_all_views(views, shown.columns, settings))
+        warnings += isolation_notes(placed)
     with Staging(out, points.name) as staging:
-        embedding = _write(staging, points, shown, rows, vectors, settings, clock, facts)
+        embedding = _write(staging, points, shown, rows, vectors, placed, settings, clock, facts)
         warnings += staging.commit(embedding, force=settings.force)
     return ExportResult(
         out, points.name, len(points), len(shown), facts["skipped"], facts, warnings
@@ -298,6 +341,7 @@ def _analyse(
     graph: NeighborGraph,
     settings: Settings,
     reference: Reference | None,
+    names: NamedVectors | None,
     clock: _Clock,
 ) -> tuple[Points, Clusters | None]:
     clusters = None
@@ -305,6 +349,7 @@ def _analyse(
         with clock.stage("clusters"):
             clusters = find_clusters(prepared, n_clusters=settings.clusters, seed=settings.seed)
             points = add_clusters(points, clusters)
+            points = add_cluster_names(points, clusters, candidates=names)
     with clock.stage("anomalies and duplicates"):
         if settings.anomalies:
             if reference is not None:
@@ -349,12 +394,12 @@ def _write(
     shown: Points,
     rows: np.ndarray,
     vectors: np.ndarray,
+    views: Sequence[PlacedView],
     settings: Settings,
     clock: _Clock,
     facts: dict[str, Any],
 ) -> Embedding:
     """Write all files, read them back, and return the config's entry."""
-    views = default_views(shown.columns)
     shape = (vectors.shape[0], vectors.shape[1])
     tensor = f"tensor.{settings.tensor_format}"
     render = render_tensor_tsv if settings.tensor_format == "tsv" else render_tensor_bytes
@@ -364,7 +409,8 @@ def _write(
         staging.write("metadata.tsv", render_metadata(shown.columns))
         if facts["skipped"]:
             staging.write("skipped.tsv", render_skipped(facts["skipped"]))
-        staging.write("bookmarks.json", render_bookmarks(views, shown.columns, dimensions=shape))
+        names = viewer_names(shown.columns)
+        staging.write("bookmarks.json", render_bookmarks(views, dimensions=shape, names=names))
         if shown.thumbnails is not None:
             sprite, tile_px = render_sprite(shown.thumbnails)
             staging.write("sprite.png", sprite)
@@ -375,17 +421,26 @@ def _write(
     embedding = Embedding(points.name, shape, points.name, tensor, tile_px)
     staging.write_config(embedding)
     with clock.stage("reading back"):
-        read_back(staging.run, embedding, vectors, shape[0] * len(views))
-    facts["views"] = [view.title for view in views]
+        read_back(staging.run, embedding, vectors, sum(view.n_shown for view in views))
+    facts["views"] = [placed.view.title for placed in views]
     facts["seconds"] = clock.seconds
     staging.write_manifest(facts)
     return embedding
 
 
+def _all_views(views: Sequence[View], columns: pl.DataFrame, settings: Settings) -> list[View]:
+    """The user's own first; those that the columns suggest do not take their titles."""
+    own = {view.title for view in views}
+    suggested = default_views(columns)
+    if settings.cluster_views:
+        suggested += cluster_views(columns)
+    return [*views, *(view for view in suggested if view.title not in own)]
+
+
 def _parquet_frame(columns: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     """All points: the shown ones first, in the tensor's order, then those thinned out."""
     n = columns.height
-    source = pl.Series("source_row", np.arange(n, dtype=np.uint32))
+    source = pl.Series(SOURCE_ROW, np.arange(n, dtype=np.uint32))
     frame = columns.with_columns(source)
     if len(rows) == n:
         return frame

@@ -28,6 +28,7 @@ class Settings:
         tensor_format: "bytes" (raw float32) or "tsv".
         seed: same input, settings and versions give the same bytes.
         force: replace an embedding of the same name.
+        cluster_views: a bookmark a cluster, which shows it alone.
 
     Raises:
         OptionError: a value is out of range.
@@ -46,6 +47,7 @@ class Settings:
     tensor_format: Literal["bytes", "tsv"] = "bytes"
     seed: int = 0
     force: bool = False
+    cluster_views: bool = False
 
     def __post_init__(self) -> None:
         _check(self.metric in ("cosine", "euclidean"), "metric", self.metric, "cosine or euclidean")

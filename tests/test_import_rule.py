@@ -23,7 +23,7 @@ MAY_IMPORT = {
     **{stage: BASE | {stage} for stage in STAGES},
     "encoding": BASE | {"encoding", "models"},  # models is data
     "viewing": BASE | {"projector", "viewing"},  # it reads the files that projector writes
-    "editing": BASE | {"projector"},
+    "editing": BASE | {"analysis", "projector", "sources"},
     "progress_bar": {"progress"},
     "manifest": BASE | {"analysis"},
     "pipeline": BASE | STAGES | {"manifest"},

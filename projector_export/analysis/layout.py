@@ -35,7 +35,7 @@ def add_layout(points: Points, layout: np.ndarray) -> Points:
     """Add an (N, 2) layout as `umap2d_x`, `umap2d_y`, or an (N, 3) one as `umap3d_x`, ..."""
     n_dims = layout.shape[1]
     names = [f"umap{n_dims}d_{axis}" for axis in "xyz"[:n_dims]]
-    return points.with_columns(pl.DataFrame(layout, schema=names))
+    return points.with_columns(pl.DataFrame(layout, schema=names, orient="row"))
 
 
 def compute_umap(

@@ -7,6 +7,7 @@ import warnings
 
 from projector_export.cli import exports as exports
 from projector_export.cli import sharing as sharing
+from projector_export.cli import views as views
 from projector_export.cli.app import app, notes
 from projector_export.errors import ProjectorExportError
 

@@ -94,7 +94,14 @@ def vectors(
             file, metadata=metadata, label=label, images=images, thumbnail_px=thumbnail, name=name
         )
         known = None if normal is None else read_arrays(normal)[0]
-        result = export_points(points, out, settings=shared.settings, normal=known, progress=tell)
+        result = export_points(
+            points,
+            out,
+            settings=shared.settings,
+            views=shared.views,
+            normal=known,
+            progress=tell,
+        )
     shared.report(result, time.perf_counter() - start)
 
 
@@ -333,6 +340,7 @@ def _export_items(
             include_normal=include_normal,
             encode_settings=encode_settings,
             settings=shared.settings,
+            views=shared.views,
             progress=tell,
         )
     shared.report(result, time.perf_counter() - start)

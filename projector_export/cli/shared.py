@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, get_type_hints
 
@@ -14,6 +14,7 @@ import typer
 from projector_export.cli.app import note, show_progress
 from projector_export.errors import OptionError
 from projector_export.progress import Progress
+from projector_export.projector.views import View, parse_view
 from projector_export.settings import Settings
 
 
@@ -35,6 +36,15 @@ def _shared_options(
         str, typer.Option(help="Columns the browser gets: auto, all or a number (by PCA).")
     ] = "auto",
     tensor_format: Annotated[str, typer.Option(help="bytes (raw float32) or tsv.")] = "bytes",
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Bookmark to add, repeatable: 'TITLE; select=top 9 by anomaly', or a TOML file."
+        ),
+    ] = None,
+    cluster_views: Annotated[
+        bool, typer.Option("--cluster-views", help="Add a bookmark a cluster, shown alone.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     force: Annotated[bool, typer.Option(help="Replace an embedding of the same name.")] = False,
     quiet: Annotated[bool, typer.Option(help="Print nothing but errors.")] = False,
@@ -56,8 +66,10 @@ def _shared_options(
         tensor_format=tensor_format,  # type: ignore[arg-type]
         seed=seed,
         force=force,
+        cluster_views=cluster_views,
     )
-    return Shared(settings, quiet, as_json)
+    views = [one for text in view or () for one in parse_view(text)]
+    return Shared(settings, views, quiet, as_json)
 
 
 def _summarize(facts: dict[str, Any]) -> str:
@@ -81,8 +93,10 @@ def _summarize(facts: dict[str, Any]) -> str:
 class Shared:
     """Options that every export has."""
 
-    def __init__(self, settings: Settings, quiet: bool, as_json: bool) -> None:
-        self.settings, self.quiet, self.as_json = settings, quiet, as_json
+    def __init__(
+        self, settings: Settings, views: Sequence[View], quiet: bool, as_json: bool
+    ) -> None:
+        self.settings, self.views, self.quiet, self.as_json = settings, views, quiet, as_json
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:

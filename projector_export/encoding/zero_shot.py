@@ -60,7 +60,13 @@ class ZeroShot:
                 raise OptionError(f"prompt {prompt!r} needs one {{}} where the class name goes")
 
 
-def add_predictions(points: Points, encoder: ZeroShotEncoder, zero_shot: ZeroShot) -> Points:
+def add_predictions(
+    points: Points,
+    encoder: ZeroShotEncoder,
+    zero_shot: ZeroShot,
+    *,
+    vectors: np.ndarray | None = None,
+) -> Points:
     """Add `predicted`, `predicted_score`, `predicted_margin` and `agrees`.
 
     The score is the softmax probability of the predicted class, the margin what it is above the
@@ -73,9 +79,11 @@ def add_predictions(points: Points, encoder: ZeroShotEncoder, zero_shot: ZeroSho
             prediction too, which is of less use.
         encoder: gives the class vectors.
         zero_shot: classes and prompts.
+        vectors: of the classes, from `encode_classes`, where they are known already.
     """
     classes = list(zero_shot.classes)
-    vectors = _class_vectors(encoder, zero_shot)
+    if vectors is None:
+        vectors = encode_classes(encoder, zero_shot)
     logits = encoder.logit_scale * (points.vectors @ vectors.T)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
@@ -115,7 +123,8 @@ def _is_labelled_image(columns: pl.DataFrame) -> np.ndarray:
     return wanted
 
 
-def _class_vectors(encoder: ZeroShotEncoder, zero_shot: ZeroShot) -> np.ndarray:
+def encode_classes(encoder: ZeroShotEncoder, zero_shot: ZeroShot) -> np.ndarray:
+    """Return (C, D) float32 of unit length: each class's mean over the prompts."""
     prompts = zero_shot.prompts
     texts = [prompt.replace("{}", name) for name in zero_shot.classes for prompt in prompts]
     parts = [

@@ -17,8 +17,6 @@ from projector_export.limits import CONFIG_NAME
 from projector_export.projector.config import Embedding, read_embeddings
 from projector_export.projector.log_dir import MANIFEST, is_ours, read_manifest
 
-SOURCE_ROW = "source_row"
-"""In points.parquet: the row of the input, before thinning."""
 _SHOWN = "shown"
 
 

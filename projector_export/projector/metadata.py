@@ -49,7 +49,7 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
     Returns:
         UTF-8; N lines, and a header line before them when there are two columns or more.
     """
-    names = _column_names(columns.columns)
+    names = list(viewer_names(columns).values())
     cells = pl.DataFrame(
         [
             _render_column(columns[old]).alias(new)
@@ -65,6 +65,11 @@ def render_metadata(columns: pl.DataFrame) -> bytes:
     cells.write_csv(buffer, separator="\t", include_header=cells.width > 1, quote_style="never")
     last_is_float = columns.dtypes[-1].is_float() and cells.width > 1
     return _pad_slices(buffer.getvalue()) if last_is_float else buffer.getvalue()
+
+
+def viewer_names(columns: pl.DataFrame) -> dict[str, str]:
+    """Return what each column is called in metadata.tsv, by its own name."""
+    return dict(zip(columns.columns, _column_names(columns.columns), strict=True))
 
 
 def _pad_slices(text: bytes) -> bytes:

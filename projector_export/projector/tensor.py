@@ -33,7 +33,8 @@ def render_tensor_bytes(vectors: np.ndarray) -> np.ndarray:
 def render_tensor_tsv(vectors: np.ndarray) -> bytes:
     """Return (N, D) float32 vectors as tab-separated text, digits enough to restore each value."""
     buffer = io.BytesIO()
-    frame = pl.DataFrame(vectors, schema=[str(d) for d in range(vectors.shape[1])])
+    names = [str(d) for d in range(vectors.shape[1])]
+    frame = pl.DataFrame(vectors, schema=names, orient="row")
     frame.write_csv(buffer, separator="\t", include_header=False)
     return buffer.getvalue()
 

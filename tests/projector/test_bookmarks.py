@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
-from projector_export.projector.bookmarks import View, default_views, render_bookmarks
+from projector_export.projector.bookmarks import (
+    described_view,
+    render_bookmarks,
+    render_states,
+)
+from projector_export.projector.metadata import viewer_names
+from projector_export.projector.placing import Placer
+from projector_export.projector.selection import ViewerPoints
+from projector_export.projector.views import Camera, View
 
 # class State in TensorBoard's data.ts; all keys are read, a missing one throws in the viewer.
 STATE_KEYS = {
@@ -18,7 +27,7 @@ STATE_KEYS = {
     "customXLeftRegex", "customXRightText", "customXRightRegex", "customYUpText", "customYUpRegex",
     "customYDownText", "customYDownRegex", "projections", "filteredPoints", "selectedPoints",
     "shuffledDataIndices", "cameraDef", "selectedColorOptionName", "forceCategoricalColoring",
-    "selectedLabelOption",
+    "selectedLabelOption", "projector_export",
 }  # fmt: skip
 
 
@@ -36,15 +45,23 @@ def _columns(**more: list[Any]) -> pl.DataFrame:
     )
 
 
+def _render(views: list[View], columns: pl.DataFrame) -> bytes:
+    n = columns.height
+    points = columns.with_columns(source_row=pl.int_range(n, dtype=pl.UInt32))
+    tensor = np.arange(n * 4, dtype=np.float32).reshape(n, 4) ** 2
+    placed = Placer(ViewerPoints(points, tensor), tensor).place(views)
+    return render_bookmarks(placed, dimensions=(n, 64), names=viewer_names(columns))
+
+
 def _states(views: list[View], columns: pl.DataFrame) -> list[dict[str, Any]]:
-    states = json.loads(render_bookmarks(views, columns, dimensions=(3, 64)))
+    states = json.loads(_render(views, columns))
     assert isinstance(states, list)
     return states
 
 
 def test_a_state_has_every_key_that_the_viewer_reads() -> None:
     """A missing key, such as pcaComponentDimensions, throws in the viewer."""
-    view = View("Title", "umap2d", "n", selected=(2, 0), label_by="n")
+    view = View("Title", "umap2d", "n", select="n == 3 or n == 1", label_by="n")
     (state,) = _states([view], _columns(n=[1, 2, 3]))
     assert set(state) == STATE_KEYS
     del state["projections"]
@@ -82,6 +99,12 @@ def test_a_state_has_every_key_that_the_viewer_reads() -> None:
         "selectedColorOptionName": "n",
         "forceCategoricalColoring": False,
         "selectedLabelOption": "n",
+        "projector_export": {
+            "layout": "umap2d",
+            "color_by": "n",
+            "label_by": "n",
+            "select": "n == 3 or n == 1",
+        },
     }
 
 
@@ -122,7 +145,7 @@ def test_any_finite_coordinate_is_valid_json(value: float) -> None:
 def test_every_view_carries_its_own_coordinates() -> None:
     """A state must carry its own projections; views are listed in the order given."""
     views = [View("A", "umap2d", "label"), View("B", "umap3d", "label"), View("C", "umap2d", "x")]
-    states = _states(views, _columns())
+    states = _states(views, _columns(x=[1, 2, 3]))
     assert [state["label"] for state in states] == ["A", "B", "C"]
     assert [len(state["projections"][0]) for state in states] == [2, 3, 2]
     assert [len(state["projections"]) for state in states] == [3, 3, 3]
@@ -136,17 +159,16 @@ def test_every_view_carries_its_own_coordinates() -> None:
         '"projections": null',
         '{"projections": null}',
         "back\\slash",
-        "line\nbreak",
         "アジ 😀",
-        "\u2028",
         "%s {} {0}",
         "null",
     ],
 )
 def test_any_title_and_column_stay_valid_json(text: str) -> None:
     """Titles and column names are people's texts; they come back as they were."""
-    view = View(text, "umap2d", text, selected=(1,), label_by=text)
-    states = _states([view, View("last", "umap3d", "label")], _columns())
+    columns = _columns().with_columns(pl.Series(text, ["p", "q", "r"]))
+    view = View(text, "umap2d", text, select="label == b", label_by=text)
+    states = _states([view, View("last", "umap3d", "label")], columns)
     assert states[0]["label"] == text
     assert states[0]["selectedColorOptionName"] == text
     assert states[0]["selectedLabelOption"] == text
@@ -154,162 +176,69 @@ def test_any_title_and_column_stay_valid_json(text: str) -> None:
     assert states[1]["projections"][1] == {"umap-0": 2.5, "umap-1": 0.123, "umap-2": 8.0}
 
 
+def test_columns_are_named_as_the_viewer_knows_them() -> None:
+    """metadata.tsv has names on one line; a bookmark must name the same."""
+    columns = _columns().with_columns(pl.Series("line\nbreak", [1, 2, 3]))
+    (state,) = _states([View("T", color_by="line\nbreak")], columns)
+    assert state["selectedColorOptionName"] == "line break"
+
+
+def test_an_isolated_view_lists_its_points_alone() -> None:
+    """`projections` lists just those, in that order; `selectedPoints` are positions among them."""
+    view = View("T", "umap2d", "label", isolate="label == a", select="n == 3")
+    (state,) = _states([view], _columns(n=[1, 2, 3]))
+    assert state["filteredPoints"] == [0, 2]
+    assert state["projections"] == [
+        {"umap-0": 0.5, "umap-1": 0.001},
+        {"umap-0": 12345.679, "umap-1": 0.0},
+    ]
+    assert state["selectedPoints"] == [1]
+    assert state["dataSetDimensions"] == [2, 64]
+
+
+def test_pca_has_the_viewers_own_keys() -> None:
+    """A `pca` state carries its coordinates, since loading a state forgets the viewer's own."""
+    (state,) = _states([View("T", "pca", "none")], _columns())
+    assert state["selectedProjection"] == "pca"
+    assert [sorted(point) for point in state["projections"]] == [["pca-0", "pca-1", "pca-2"]] * 3
+    assert state["selectedColorOptionName"] == "No color map"
+    assert state["cameraDef"]["orthographic"] is False
+
+
+def test_a_camera_is_taken_over() -> None:
+    """cameraDef: where the viewer looks from."""
+    camera = Camera((1.0, 2.0, 3.0), (0.5, 0.0, 0.0), 2.0)
+    (state,) = _states([View("T", "umap3d", "label", camera=camera)], _columns())
+    assert state["cameraDef"] == {
+        "orthographic": False,
+        "position": [1.0, 2.0, 3.0],
+        "target": [0.5, 0.0, 0.0],
+        "zoom": 2.0,
+    }
+
+
+def test_a_state_tells_the_view_it_was_made_from() -> None:
+    """The extra key brings the view back; a state saved in the browser has none."""
+    view = View("T", "umap2d", "n", select="top 1 by n", camera=Camera((0.0, 0.0, 4.0)))
+    (state,) = _states([view], _columns(n=[1, 2, 3]))
+    assert described_view(state) == view
+    del state["projector_export"]
+    assert described_view(state) is None
+
+
+def test_states_come_back_as_they_were() -> None:
+    """Ordering bookmarks does not change them."""
+    states = _states([View("A", "umap2d", "label"), View("B", "umap3d", "label")], _columns())
+    assert json.loads(render_states(states)) == states
+    assert json.loads(render_states([])) == []
+
+
 def test_no_views_are_an_empty_array() -> None:
     """`bookmarks_path` names a JSON array of states."""
-    assert json.loads(render_bookmarks([], _columns(), dimensions=(3, 64))) == []
+    assert json.loads(_render([], _columns())) == []
 
 
 def test_writing_twice_gives_the_same_bytes() -> None:
     """The order of two layouts may not depend on a set."""
     views = [View("A", "umap2d", "label"), View("B", "umap3d", "label")]
-    first = render_bookmarks(views, _columns(), dimensions=(3, 64))
-    assert first == render_bookmarks(views, _columns(), dimensions=(3, 64))
-
-
-# --- default views --------------------------------------------------------------------------------
-
-CLUSTERS = {"cluster": ["cluster_00", "cluster_01", "cluster_00"]}
-ANOMALIES = {"anomaly": [0.5, 1.0, 0.0], "anomaly_kind": ["normal", "global", "normal"]}
-DUPLICATES = {
-    "nearest_angle": [0.5, 0.1, 0.5],
-    "duplicate_group": ["dup_00", "dup_00", "unique"],
-}
-PREDICTIONS = {
-    "predicted": ["a", "a", "b"],
-    "predicted_score": [0.9, 0.8, 0.99],
-    "agrees": [True, False, False],
-}
-
-
-@pytest.mark.parametrize(
-    ("more", "titles"),
-    [
-        ({}, ["UMAP 2D by label"]),
-        (CLUSTERS, ["UMAP 3D by cluster", "UMAP 2D by label"]),
-        (ANOMALIES, ["UMAP 2D by label", "Most unusual points", "Anomaly score"]),
-        (DUPLICATES, ["UMAP 2D by label", "Near duplicates"]),
-        (PREDICTIONS, ["UMAP 2D by label", "Zero-shot disagreements"]),
-        (
-            {**CLUSTERS, **ANOMALIES, **DUPLICATES, **PREDICTIONS},
-            [
-                "UMAP 3D by cluster",
-                "UMAP 2D by label",
-                "Most unusual points",
-                "Anomaly score",
-                "Near duplicates",
-                "Zero-shot disagreements",
-            ],
-        ),
-    ],
-    ids=["none", "clusters", "anomalies", "duplicates", "predictions", "all"],
-)
-def test_columns_bring_their_views(more: dict[str, list[Any]], titles: list[str]) -> None:
-    """`default_views`: the views that these columns allow."""
-    views = default_views(_columns(**more))
-    assert [view.title for view in views] == titles
-    assert {view.color_by for view in views} <= set(_columns(**more).columns)
-
-
-def test_without_a_layout_there_is_no_view() -> None:
-    """`default_views`: none without a layout."""
-    columns = pl.DataFrame({"label": ["a", "b"], "cluster": ["cluster_00", "cluster_01"]})
-    assert default_views(columns) == []
-
-
-def test_with_one_layout_all_views_use_it() -> None:
-    """A view never names a layout that was not computed."""
-    flat = _columns(**CLUSTERS, **ANOMALIES).drop("umap3d_x", "umap3d_y", "umap3d_z")
-    assert {view.layout for view in default_views(flat)} == {"umap2d"}
-    assert default_views(flat)[0].title == "UMAP 2D by cluster"
-    deep = _columns(**CLUSTERS, **ANOMALIES).drop("umap2d_x", "umap2d_y")
-    assert {view.layout for view in default_views(deep)} == {"umap3d"}
-
-
-@pytest.mark.parametrize("distinct", [1, 51])
-def test_labels_that_cannot_be_coloured_by_get_no_view(distinct: int) -> None:
-    """Text with more than 50 distinct values cannot be coloured by; one value says nothing."""
-    columns = pl.DataFrame({"label": [f"l{i % distinct}" for i in range(60)]}).with_columns(
-        umap2d_x=pl.Series(range(60)).cast(pl.Float64),
-        umap2d_y=pl.Series(range(60)).cast(pl.Float64),
-    )
-    assert [view.title for view in default_views(columns)] == ["UMAP 2D"]
-    fifty = columns.with_columns(label=pl.Series([f"l{i % 50}" for i in range(60)]))
-    assert [view.title for view in default_views(fifty)] == ["UMAP 2D by label"]
-
-
-def _many(**more: list[Any]) -> pl.DataFrame:
-    n = len(next(iter(more.values())))
-    numbers = [float(i) for i in range(n)]
-    return pl.DataFrame({"label": ["a", "b"] * (n // 2), **more}).with_columns(
-        umap2d_x=pl.Series(numbers), umap2d_y=pl.Series(numbers)
-    )
-
-
-def _view(columns: pl.DataFrame, title: str) -> View:
-    return {view.title: view for view in default_views(columns)}[title]
-
-
-def test_the_most_unusual_points_are_selected_highest_first() -> None:
-    """`selectedPoints`: 20 to 100 are readable; equal scores in row order."""
-    scores = [((i * 7) % 50) / 10 for i in range(100)]  # every score twice, rows i and i + 50
-    view = _view(_many(anomaly=scores, anomaly_kind=["normal"] * 100), "Most unusual points")
-    assert len(view.selected) == 30
-    assert view.selected[:6] == (7, 57, 14, 64, 21, 71)
-    assert view.color_by == "anomaly_kind"
-
-
-def test_near_duplicates_are_selected_closest_first() -> None:
-    """Only members of a group are selected, the nearest pairs first."""
-    columns = _many(
-        nearest_angle=[2.0, 0.0, 0.3, 0.1, 2.0, 0.0],
-        duplicate_group=["dup_01", "unique", "dup_00", "dup_00", "dup_01", "dup_00"],
-    )
-    view = _view(columns, "Near duplicates")
-    assert view.selected == (5, 3, 2, 0, 4)
-    assert view.color_by == "duplicate_group"
-
-
-def test_too_many_groups_are_coloured_by_angle() -> None:
-    """Text with more than 50 distinct values cannot be coloured by at all."""
-    columns = _many(
-        nearest_angle=[i / 100 for i in range(200)],
-        duplicate_group=[f"dup_{i // 2:02d}" for i in range(200)],
-    )
-    view = _view(columns, "Near duplicates")
-    assert view.color_by == "nearest_angle"
-    assert view.selected == tuple(range(60))
-
-
-def test_disagreements_are_selected_surest_first() -> None:
-    """Only disagreeing points, the model's surest errors first."""
-    columns = _many(
-        predicted=["a"] * 4,
-        predicted_score=[0.2, 0.9, 0.99, 0.8],
-        agrees=[False, False, True, False],
-    )
-    assert _view(columns, "Zero-shot disagreements").selected == (1, 3, 0)
-
-
-@pytest.mark.parametrize(
-    ("more", "title"),
-    [
-        ({"nearest_angle": [9.0, 9.0], "duplicate_group": ["unique"] * 2}, "Near duplicates"),
-        (
-            {"predicted": ["a"] * 2, "predicted_score": [0.5] * 2, "agrees": [True] * 2},
-            "Zero-shot disagreements",
-        ),
-    ],
-)
-def test_a_view_of_nothing_is_not_listed(more: dict[str, list[Any]], title: str) -> None:
-    """No duplicates or disagreements: no view of them."""
-    assert title not in [view.title for view in default_views(_many(**more))]
-
-
-@pytest.mark.parametrize(
-    "own",
-    [{"agrees": ["yes", "no"]}, {"agrees": [True, False]}],
-    ids=["text", "flags without a score"],
-)
-def test_a_users_own_column_agrees_is_no_prediction(own: dict[str, list[Any]]) -> None:
-    """The user's own columns may have any name; they are no zero-shot result."""
-    assert [view.title for view in default_views(_many(**own))] == ["UMAP 2D by label"]
+    assert _render(views, _columns()) == _render(views, _columns())
