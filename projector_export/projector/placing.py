@@ -92,29 +92,26 @@ class Placer:
                 raise OptionError(f"{SOURCE_ROW} is not a column of the viewer; choose another")
         check_color(color, self.points)
         self.points.column(view.label_by)
-        selected = self._rows(view.select, view)
-        isolated = None
-        if view.isolate:
-            isolated = tuple(sorted(self._rows(view.isolate, view)))
-            shown = set(isolated)
-            selected = tuple(row for row in selected if row in shown)
-            if view.select and not selected:
-                raise OptionError(
-                    f"none of the points that {view.select!r} selects is among the {len(isolated)} "
-                    f"that {view.isolate!r} isolates"
-                )
+        isolated = self._rows(view.isolate, view, self.points)
+        if len(isolated):
+            isolated = np.sort(isolated)
+            alone = ViewerPoints(self.points.columns[isolated], self.points.vectors[isolated])
+            selected = isolated[self._rows(view.select, view, alone)]
+        else:
+            selected = self._rows(view.select, view, self.points)
         return PlacedView(
             replace(view, layout=layout, color_by=color),
-            selected,
-            isolated,
+            tuple(selected.tolist()),
+            tuple(isolated.tolist()) if view.isolate else None,
             self._coordinates(layout, view),
         )
 
-    def _rows(self, text: str, view: View) -> tuple[int, ...]:
+    @staticmethod
+    def _rows(text: str, view: View, among: ViewerPoints) -> np.ndarray:
         if not text:
-            return ()
+            return np.empty(0, dtype=np.int64)
         selection = parse_selection(text, folder=view.folder)
-        return tuple(select_rows(selection, self.points, what=text).tolist())
+        return select_rows(selection, among, what=text)
 
     def _coordinates(self, layout: str, view: View) -> np.ndarray:
         if layout == "pca":

@@ -61,7 +61,8 @@ class View:
             columns), or None for the best there is.
         color_by: a column, "none", or None for `cluster`, or else the label.
         label_by: a column.
-        select: which points to select; see `selection` for the language. Empty for none.
+        select: which of the points shown to select; see `selection` for the language. Empty for
+            none.
         isolate: which points alone to show. Empty for all.
         camera: None for the layout's own.
         folder: that files named in it are relative to.

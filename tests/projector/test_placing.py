@@ -68,14 +68,14 @@ def test_coordinates_are_the_points_own() -> None:
 
 
 def test_what_is_selected_is_among_what_is_isolated() -> None:
-    """In an isolated view only points that are shown are selected, in their ranking."""
-    view = View("v", isolate="cluster == cluster_01", select="top 9 by w")
+    """In an isolated view the selection is made among the points that are shown."""
+    view = View("v", isolate="cluster == cluster_01", select="top 3 by w")
     placed = _place(view)
     assert placed.isolated == tuple(range(1, 60, 3))
     assert placed.selected == (58, 55, 52)
     assert placed.n_shown == 20
     nothing = View("v", isolate="cluster == cluster_00", select="w == 58")
-    with pytest.raises(OptionError, match="none of the points that 'w == 58' selects is among"):
+    with pytest.raises(OptionError, match="'w == 58' selects none of 20 points"):
         _place(nothing)
 
 
