@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,15 @@ from projector_export.encoding.zero_shot import ZeroShot, add_predictions, encod
 from projector_export.errors import DataError, OptionError
 from projector_export.limits import SMOOTH_VALUES
 from projector_export.manifest import manifest_facts
-from projector_export.points import LABEL, Items, Points, as_text, as_vectors
+from projector_export.points import (
+    ENCODING_COLUMNS,
+    LABEL,
+    OUR_COLUMNS,
+    Items,
+    Points,
+    as_text,
+    as_vectors,
+)
 from projector_export.progress import Progress, Step
 from projector_export.projector.bookmarks import render_bookmarks
 from projector_export.projector.config import Embedding
@@ -47,14 +56,6 @@ from projector_export.thumbnails import grid_columns
 
 ANALYSIS_NEIGHBORS = 15
 MIN_VIEW_DIMS = 32
-OUR_COLUMNS = frozenset(
-    "cluster cluster_distance cluster_name anomaly anomaly_kind anomaly_global anomaly_group"
-    " anomaly_local anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y"
-    " umap3d_z umap2d_x umap2d_y source_row shown".split()
-)
-ENCODING_COLUMNS = frozenset(
-    "predicted predicted_score predicted_margin agrees known_normal kind".split()
-)
 ANOMALIES_ARE_OFF = "normal items are for the anomaly columns, which are switched off"
 
 
@@ -200,6 +201,7 @@ def _with_normal(items: Items, normal: Items) -> Items:
         columns=both,
         skipped=(*items.skipped, *normal.skipped),
         notes=(*items.notes, *normal.notes, *notes),
+        normal_folder=normal.folder,
     )
 
 
@@ -422,10 +424,21 @@ def _write(
     staging.write_config(embedding)
     with clock.stage("reading back"):
         read_back(staging.run, embedding, vectors, sum(view.n_shown for view in views))
+    facts |= _folders_from(staging.out, facts)
     facts["views"] = [placed.view.title for placed in views]
     facts["seconds"] = clock.seconds
     staging.write_manifest(facts)
     return embedding
+
+
+def _folders_from(out: Path, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Say where the items' files lie as seen from the run: both may move, and no home is named."""
+    names = [name for name in ("source_folder", "normal_folder") if name in facts]
+    found = {}
+    for name in names:
+        with contextlib.suppress(ValueError):  # on another drive
+            found[name] = Path(os.path.relpath(facts[name], out.resolve())).as_posix()
+    return found
 
 
 def _all_views(views: Sequence[View], columns: pl.DataFrame, settings: Settings) -> list[View]:

@@ -18,6 +18,16 @@ import polars as pl
 from projector_export.errors import DataError
 
 LABEL = "label"
+OUR_COLUMNS = frozenset(
+    "cluster cluster_distance cluster_name anomaly anomaly_kind anomaly_global anomaly_group"
+    " anomaly_local anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y"
+    " umap3d_z umap2d_x umap2d_y source_row shown".split()
+)
+"""Columns that the analyses add."""
+ENCODING_COLUMNS = frozenset(
+    "predicted predicted_score predicted_margin agrees known_normal kind".split()
+)
+"""Columns that encoding adds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,8 @@ class Items:
         notes: what the user should know.
         made: names of columns that this program made, and not the user.
         source: name of the file or folder, for the manifest; default `name`.
+        folder: absolute; what the column `path` is relative to. Empty where it names no files.
+        normal_folder: the same for items that are `known_normal`.
     """
 
     contents: tuple[Path | str, ...]
@@ -41,6 +53,8 @@ class Items:
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     source: str = ""
+    folder: str = ""
+    normal_folder: str = ""
 
     def __post_init__(self) -> None:
         _check_rows(self.columns, len(self.contents), "contents", self.name)

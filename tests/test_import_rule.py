@@ -23,15 +23,19 @@ MAY_IMPORT = {
     **{stage: BASE | {stage} for stage in STAGES},
     "encoding": BASE | {"encoding", "models"},  # models is data
     "viewing": BASE | {"projector", "viewing"},  # it reads the files that projector writes
+    "relabel": BASE | {"analysis", "editing", "projector"},
     "editing": BASE | {"analysis", "projector", "sources"},
     "progress_bar": {"progress"},
     "manifest": BASE | {"analysis"},
     "pipeline": BASE | STAGES | {"manifest"},
     "training": BASE | STAGES | {"pipeline", "training"},
-    "cli": BASE | STAGES | {"cli", "editing", "pipeline", "progress_bar", "training"},
+    "cli": BASE | STAGES | {"cli", "editing", "pipeline", "relabel", "progress_bar", "training"},
     "__main__": {"cli"},
 }
-HEAVY = ["torch", "umap", "sklearn", "tensorboard", "numba", "faiss", "open_clip"]
+HEAVY = [
+    "torch", "umap", "sklearn", "tensorboard", "numba", "faiss", "open_clip", "matplotlib",
+    "plotly", "adjustText",
+]  # fmt: skip
 SPEAKING = {
     "print", "exit", "quit", "sys.exit", "os._exit", "typer.echo", "typer.secho", "click.echo",
     "SystemExit", "typer.Exit", "sys.stdout.write", "sys.stderr.write",

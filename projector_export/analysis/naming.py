@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,44 +40,66 @@ def add_cluster_names(
         clusters: their partition; centroids as (K, D) in the prepared space.
         candidates: texts that clusters may be named after.
     """
-    labels = as_text(points.columns[LABEL]).str.strip_chars()
-    k = len(clusters.centroids)
-    if 2 <= labels.filter(labels != "").n_unique() <= len(points) / 2:
-        names = _dominating_labels(labels, clusters)
-    elif candidates is not None and len(candidates.names):
-        # For unit vectors the largest product with the centroid is the smallest angle to it.
-        nearest = (clusters.centroids @ candidates.vectors.T).argmax(axis=1)
-        names = [_short(candidates.names[n]) for n in nearest]
-    else:
-        names = [""] * k
-    for c, row in enumerate(_most_typical_rows(clusters)):
-        names[c] = names[c] or _short(labels[int(row)]) or f"cluster {c}"
-    unique = _tell_apart(names)
-    return points.with_columns(pl.DataFrame({"cluster_name": [unique[c] for c in clusters.labels]}))
+    named = points.columns
+    names = names_by_labels(named[LABEL], named["cluster"], named["cluster_distance"])
+    if names is None:
+        found = {}
+        if candidates is not None and len(candidates.names):
+            # For unit vectors the largest product with the centroid is the smallest angle to it.
+            nearest = (clusters.centroids @ candidates.vectors.T).argmax(axis=1)
+            _, members = np.unique(clusters.labels, return_index=True)
+            found = {
+                named["cluster"][int(row)]: _short(candidates.names[n])
+                for row, n in zip(members, nearest, strict=True)
+            }
+        names = _name_points(found, named[LABEL], named["cluster"], named["cluster_distance"])
+    return points.with_columns(names.to_frame())
 
 
-def _dominating_labels(labels: pl.Series, clusters: Clusters) -> list[str]:
-    """Return each cluster's most frequent label with its share; empty where no member has one."""
-    members = pl.DataFrame({"cluster": clusters.labels, "label": labels})
+def names_by_labels(
+    labels: pl.Series, clusters: pl.Series, distances: pl.Series
+) -> pl.Series | None:
+    """Return each point's `cluster_name` by the labels alone, or None where labels do not repeat.
+
+    Args:
+        labels: N, of any type.
+        clusters: N names.
+        distances: N, to the own centroid.
+    """
+    texts = as_text(labels).str.strip_chars()
+    if not 2 <= texts.filter(texts != "").n_unique() <= len(texts) / 2:
+        return None
+    members = pl.DataFrame({"cluster": clusters, "label": texts})
     counted = (
         members.filter(pl.col("label") != "")
-        .group_by("cluster", "label", maintain_order=True)
+        .group_by("cluster", "label")
         .len()
         .sort("len", "label", descending=[True, False])
         .unique("cluster", keep="first", maintain_order=True)
     )
-    names = [""] * len(clusters.centroids)
-    for cluster, label, number in counted.iter_rows():
-        # Rounded down, so that 100 % means all.
-        names[cluster] = f"{_short(label)} ({100 * number // int(clusters.sizes[cluster])} %)"
-    return names
+    sizes = dict(members.group_by("cluster").len().iter_rows())
+    # Rounded down, so that 100 % means all.
+    found = {
+        cluster: f"{_short(label)} ({100 * number // sizes[cluster]} %)"
+        for cluster, label, number in counted.iter_rows()
+    }
+    return _name_points(found, labels, clusters, distances)
 
 
-def _most_typical_rows(clusters: Clusters) -> np.ndarray:
-    """(K,) the row nearest to each centroid."""
-    order = np.lexsort((clusters.distances, clusters.labels))
-    first = np.searchsorted(clusters.labels[order], np.arange(len(clusters.centroids)))
-    return np.asarray(order[first])
+def _name_points(
+    found: Mapping[str, str], labels: pl.Series, clusters: pl.Series, distances: pl.Series
+) -> pl.Series:
+    """Return each point's name; a cluster without one is called as its most typical member is."""
+    frame = pl.DataFrame({"cluster": clusters, "label": as_text(labels), "distance": distances})
+    typical = frame.sort("distance", maintain_order=True).unique("cluster", keep="first")
+    labels_of = dict(typical.select("cluster", "label").iter_rows())
+    order = sorted(labels_of, key=lambda cluster: (len(cluster), cluster))  # 99 before 100
+    names = [
+        found.get(cluster) or _short(labels_of[cluster]) or cluster.replace("_", " ")
+        for cluster in order
+    ]
+    by_cluster = dict(zip(order, _tell_apart(names), strict=True))
+    return pl.Series("cluster_name", [by_cluster[cluster] for cluster in clusters])
 
 
 def _tell_apart(names: Sequence[str]) -> list[str]:

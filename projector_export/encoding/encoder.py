@@ -306,6 +306,7 @@ class _Run:
             thumbnails=None if self.tiles is None else self.tiles[:kept],
             origin={
                 "source": items.source or items.name,
+                **self._folders(),
                 "encoder": dict(self.encoder.describe()),
                 "encoded": {
                     "computed": self.computed,
@@ -317,6 +318,10 @@ class _Run:
                 "notes": self._notes(),
             },
         )
+
+    def _folders(self) -> dict[str, str]:
+        folders = {"source_folder": self.items.folder, "normal_folder": self.items.normal_folder}
+        return {fact: folder for fact, folder in folders.items() if folder}
 
     def _notes(self) -> list[str]:
         trouble = self.cache.trouble if self.cache is not None else []

@@ -33,6 +33,7 @@ _NUMBER = (
     r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+)$"
 )
 SLICE_BYTES = 1_000_000
+_TAB = ord("\t")
 MAX_CELL_CHARS = 500
 """Longer texts are cut in the viewer, which loads all of them at once."""
 _DECIMALS = 6
@@ -83,8 +84,11 @@ def _pad_slices(text: bytes) -> bytes:
         start = edge
         while text[start] & 0xC0 == 0x80:
             start -= 1
-        if start < edge:
-            line_end = text.rindex(b"\n", 0, start)
+        line_end = text.rindex(b"\n", 0, start)
+        while text[line_end - 1] == _TAB and line_end > edge - SLICE_BYTES:
+            # Behind an empty cell spaces would be read as 0.
+            line_end = text.rindex(b"\n", 0, line_end)
+        if start < edge and line_end > edge - SLICE_BYTES:
             text = text[:line_end] + b" " * (edge - start) + text[line_end:]
         edge += SLICE_BYTES
     return text

@@ -272,7 +272,8 @@ def cluster_views(columns: pl.DataFrame) -> list[View]:
     """One view a cluster, alone, coloured by label where there are few, else by anomaly."""
     if "cluster" not in columns.columns:
         return []
-    named = columns.select("cluster", "cluster_name").unique().sort("cluster")
+    named = columns.select("cluster", "cluster_name").unique()
+    named = named.sort(pl.col("cluster").str.len_chars(), "cluster")  # 99 before 100
     choices = [name for name in (LABEL, "anomaly", "cluster_distance") if name in columns.columns]
     color = next(name for name in choices if _is_colorable(columns, name))
     return [

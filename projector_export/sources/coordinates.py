@@ -36,7 +36,7 @@ def read_coordinates(path: Path, *, rows: int) -> np.ndarray:
     if values.ndim != 2 or values.shape[0] != rows or values.shape[1] not in (2, 3):
         shape = " x ".join(map(str, values.shape))
         raise DataError(
-            f"{path} holds {shape} numbers; expected {rows} rows, one an item of the input, of 2 or "
-            "3 coordinates"
+            f"{path} holds {shape} numbers; expected {rows} rows, one an item of the input, of "
+            "2 or 3 coordinates"
         )
     return as_vectors(values, where=str(path))

@@ -90,7 +90,8 @@ def digit_items(folder: Path) -> Items:
         "label": [path.parent.name for path in paths],
         "path": [path.relative_to(folder).as_posix() for path in paths],
     }
-    return Items(tuple(paths), pl.DataFrame(columns), "digits")
+    place = str(folder.resolve())
+    return Items(tuple(paths), pl.DataFrame(columns), "digits", folder=place)
 
 
 def write_digit_images(folder: Path) -> list[Path]:

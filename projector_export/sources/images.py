@@ -85,6 +85,7 @@ def read_images(
         skipped=tuple(found.skipped),
         notes=tuple(found.notes),
         source=source.resolve().name,
+        folder=path_text((source if source.is_dir() else source.parent).resolve()),
     )
 
 

@@ -73,22 +73,26 @@ def read_vectors(
     if path.suffix.lower() in (".csv", ".tsv", ".parquet", ".jsonl"):
         kept = f"; kept as columns: {', '.join(own.columns)}" if own.width else ""
         notes.append(f"the vector is {vectors.shape[1]} columns of {path.name}{kept}")
-    thumbnails, image_facts = None, {}
+    facts: dict[str, Any] = {"source": path.name, "notes": notes}
+    thumbnails, folder = None, base
     if images is not None:
         files = _image_files(images, columns, base, len(vectors))
         thumbnails, failed = read_thumbnails(files, fitting_tile_px(len(files), thumbnail_px))
         if len(failed) == len(files):
             raise DataError(f"none of the {len(files)} images can be read; first: {failed[0]}")
-        image_facts = {"images_unreadable": [{"row": r, "why": w} for r, w in failed.items()]}
+        facts["images_unreadable"] = [{"row": r, "why": w} for r, w in failed.items()]
         if "path" not in columns.columns:
             path_column = pl.DataFrame({"path": [path_text(file) for file in files]})
             columns = pl.concat([columns, path_column], how="horizontal")
+            folder = Path()  # those paths lead from the working directory
+    if "path" in columns.columns:
+        facts["source_folder"] = path_text(folder.resolve())
     return Points(
         vectors,
         choose_label(columns, label, where=str(metadata or path)),
         name=name or path.stem,
         thumbnails=thumbnails,
-        origin={"source": path.name, "notes": notes, **image_facts},
+        origin=facts,
     )
 
 

@@ -33,7 +33,7 @@ def test_missing_labels_count_against_the_share() -> None:
     names = _names(["cat", "", None, "cat", "cat", "dog", "", " "])
     assert names[0] == "cat (33 %)"
     assert names[3] == "cat (66 %)"
-    assert names[6] == "cluster 2"  # no member has a label
+    assert names[6] == "cluster 02"  # no member has a label
 
 
 def test_two_clusters_of_one_label_have_different_names() -> None:

@@ -270,3 +270,23 @@ def test_any_text_gives_one_line_a_point_for_every_reader(seed: int) -> None:
         assert all(cell.strip(JS_WHITE) for cell in cells)
     for line in lines[n_columns > 1 :]:
         assert not any(_js_is_number(cell) for cell in line.split("\t"))
+
+
+@pytest.mark.parametrize("shift", [1, 2, 3, 4, 5, 6])
+def test_padding_never_stands_in_an_empty_cell(shift: int) -> None:
+    """A missing number stays missing: JavaScript reads spaces as 0 (slices are a million bytes)."""
+    n = 60_000
+    labels = ["x" * shift, *("アジサバイワシ" * 2 + "x" * (i % 3) for i in range(1, n))]
+    numbers = [0.5 if i % 7 == 0 else None for i in range(n)]
+    text = render_metadata(pl.DataFrame({"label": labels, "w": numbers}))
+    assert len(text) > 2_500_000
+    shown = "".join(
+        text[start : start + 1_000_000].decode("utf-8", "replace")
+        for start in range(0, len(text), 1_000_000)
+    )
+    lines = shown.rstrip("\n").split("\n")[1:]
+    cells = [line.split("\t") for line in lines]
+    assert [cell[0] for cell in cells] == labels
+    assert [cell[1].rstrip(" ") for cell in cells] == ["0.5" if v else "" for v in numbers]
+    assert any(cell[1].endswith(" ") for cell in cells) or shift in (3, 6)
+    assert not [cell for cell in cells if cell[1].isspace()]
