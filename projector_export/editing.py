@@ -16,7 +16,7 @@ from projector_export.projector.log_dir import Staging
 from projector_export.projector.metadata import viewer_names
 from projector_export.projector.placing import Placer, isolation_notes
 from projector_export.projector.read_back import read_back
-from projector_export.projector.selection import SOURCE_ROW, ViewerPoints
+from projector_export.projector.viewer_points import SOURCE_ROW, ViewerPoints
 from projector_export.projector.views import View, check_titles
 from projector_export.sources.coordinates import read_coordinates
 

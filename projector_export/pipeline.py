@@ -45,10 +45,10 @@ from projector_export.projector.log_dir import Staging, check_output
 from projector_export.projector.metadata import render_metadata, viewer_names
 from projector_export.projector.placing import PlacedView, Placer, isolation_notes
 from projector_export.projector.read_back import read_back
-from projector_export.projector.selection import SOURCE_ROW, ViewerPoints
 from projector_export.projector.skipped import render_skipped
 from projector_export.projector.sprite import render_sprite
 from projector_export.projector.tensor import render_tensor_bytes, render_tensor_tsv
+from projector_export.projector.viewer_points import SOURCE_ROW, ViewerPoints
 from projector_export.projector.views import View, check_titles, cluster_views, default_views
 from projector_export.settings import EncodeSettings, Settings
 from projector_export.sources.coordinates import read_coordinates

@@ -30,8 +30,8 @@ from projector_export.projector.label_columns import (
     has_agreement,
 )
 from projector_export.projector.metadata import render_metadata, viewer_names
-from projector_export.projector.selection import SOURCE_ROW
 from projector_export.projector.typed_cells import new_column, set_cells
+from projector_export.projector.viewer_points import SOURCE_ROW
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class Settings:
         )  # fmt: skip
         _check(self.tensor_format in ("bytes", "tsv"), "tensor_format", self.tensor_format,
                "bytes or tsv")  # fmt: skip
+        _check(not self.cluster_views or self.clusters is not None, "clusters", clusters,
+               "a number or auto, since cluster_views shows each cluster")  # fmt: skip
         _check(0 <= self.seed < 2**31, "seed", self.seed, "0 to 2147483647")
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,20 @@ from projector_export.cli import app, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+
+def _all_commands(group: Any, above: str = "") -> dict[str, Any]:
+    """Every command by its words, those of groups too."""
+    found = {}
+    for name, command in group.commands.items():
+        found[above + name] = command
+        if hasattr(command, "commands"):
+            found |= _all_commands(command, f"{above}{name} ")
+    return found
+
+
+COMMANDS = _all_commands(typer.main.get_command(app))
 
 
 def run(argv: list[str]) -> int:
@@ -48,7 +62,7 @@ def test_vectors_hands_its_options_on(tmp_path: Path, capsys: pytest.CaptureFixt
         "metric": "euclidean", "clusters": 3, "umap_dims": [2], "umap_neighbors": 9,
         "umap_min_dist": 0.3, "anomalies": False, "reference_quantile": 0.99,
         "duplicate_angle_deg": 1.5, "max_points": 50, "view_dims": 4, "tensor_format": "tsv",
-        "seed": 7, "force": False,
+        "seed": 7, "force": False, "cluster_views": False,
     }  # fmt: skip
     assert manifest["settings"] == expected
     assert manifest["view"]["columns"] == 4
@@ -84,7 +98,9 @@ def test_readme_names_every_command_and_option() -> None:
     """README is checked against the code: no option missing, none invented."""
     real = {"--help"}
     for name, command in COMMANDS.items():
-        assert f"projector-export {name}" in README
+        group, _, verb = name.partition(" ")
+        assert f"projector-export {group}" in README
+        assert verb in README
         for parameter in command.params:
             real.update(o for o in (*parameter.opts, *parameter.secondary_opts) if o[:2] == "--")
     own = README.replace("`tensorboard --logdir logs`", "")

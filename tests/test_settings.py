@@ -50,6 +50,12 @@ def test_value_out_of_range_is_refused_by_name(option: str, value: Any) -> None:
     assert message.startswith(f"{option} is {value!r}; expected ")
 
 
+def test_cluster_views_need_clusters() -> None:
+    """Options that contradict one another are refused."""
+    with pytest.raises(OptionError, match="clusters is None; expected a number or auto"):
+        Settings(cluster_views=True, clusters=None)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -11,7 +11,7 @@ import typer
 from projector_export.cli.app import app, note
 from projector_export.errors import OptionError
 from projector_export.points import LABEL, as_text
-from projector_export.projector.selection import SOURCE_ROW
+from projector_export.projector.viewer_points import SOURCE_ROW
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,12 +11,8 @@ import numpy as np
 from projector_export.errors import OptionError
 from projector_export.limits import MAX_CATEGORIES, SPHEREIZE_FROM
 from projector_export.points import LABEL
-from projector_export.projector.selection import (
-    SOURCE_ROW,
-    ViewerPoints,
-    parse_selection,
-    select_rows,
-)
+from projector_export.projector.selection import parse_selection, select_rows
+from projector_export.projector.viewer_points import SOURCE_ROW, ViewerPoints
 from projector_export.projector.views import AXES, NO_COLOR, View
 
 

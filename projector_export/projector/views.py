@@ -20,7 +20,8 @@ import polars as pl
 from projector_export.errors import InputNotFoundError, OptionError
 from projector_export.limits import MAX_CATEGORIES
 from projector_export.points import LABEL
-from projector_export.projector.selection import check_column, parse_selection
+from projector_export.projector.selection import parse_selection
+from projector_export.projector.viewer_points import check_column
 
 MOST_UNUSUAL = 30
 MOST_SELECTED = 60

@@ -13,7 +13,7 @@ from projector_export.points import LABEL, as_text
 from projector_export.projector.angles import find_nearest, measure_of
 from projector_export.projector.exports import Export
 from projector_export.projector.metadata import EMPTY, one_line
-from projector_export.projector.selection import SOURCE_ROW
+from projector_export.projector.viewer_points import SOURCE_ROW
 
 _MOST_SUGGESTED = 5
 

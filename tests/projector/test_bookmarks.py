@@ -16,7 +16,7 @@ from projector_export.projector.bookmarks import (
 )
 from projector_export.projector.metadata import viewer_names
 from projector_export.projector.placing import Placer
-from projector_export.projector.selection import ViewerPoints
+from projector_export.projector.viewer_points import ViewerPoints
 from projector_export.projector.views import Camera, View
 
 # class State in TensorBoard's data.ts; all keys are read, a missing one throws in the viewer.

@@ -15,7 +15,7 @@ from projector_export.projector.placing import (
     isolation_notes,
     principal_coordinates,
 )
-from projector_export.projector.selection import ViewerPoints
+from projector_export.projector.viewer_points import ViewerPoints
 from projector_export.projector.views import View
 
 N = 60

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from projector_export.errors import OptionError
-from projector_export.projector.selection import ViewerPoints, parse_selection, select_rows
+from projector_export.projector.selection import parse_selection, select_rows
+from projector_export.projector.viewer_points import ViewerPoints
 
 COLUMNS = pl.DataFrame(
     {

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from projector_export.errors import InputNotFoundError, OptionError
-from projector_export.projector.selection import ViewerPoints, parse_selection
+from projector_export.projector.selection import parse_selection
+from projector_export.projector.viewer_points import ViewerPoints
 from projector_export.projector.views import (
     Camera,
     View,
