@@ -17,7 +17,7 @@ import polars as pl
 from projector_export import Points, Settings, export_points
 from projector_export.editing import rewrite_export
 from projector_export.projector.exports import open_export
-from projector_export.viewing.targets import GENERATOR
+from projector_export.viewing.sharing.targets import GENERATOR
 
 SETTINGS = Settings(clusters=3, umap_dims=(2,), umap_neighbors=5)
 ATTACK = "</script><img src=x onerror=alert(1)>"

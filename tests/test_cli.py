@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-
 def _all_commands(group: Any, above: str = "") -> dict[str, Any]:
     """Every command by its words, those of groups too."""
     found = {}

@@ -45,7 +45,7 @@ def pictures(
 ) -> None:
     """Draw views and contact sheets as PNG, SVG, PDF or interactive HTML."""
     from projector_export.projector.exports import open_export
-    from projector_export.viewing.picture_files import PictureOptions, write_pictures
+    from projector_export.viewing.pictures.files import PictureOptions, write_pictures
 
     options = PictureOptions(
         kind=kind,  # type: ignore[arg-type]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from projector_export.projector.exports import Export
     from projector_export.relabel import Relabeling
-    from projector_export.viewing.saved_state import SavedState
-    from projector_export.viewing.selected_items import SelectedItems
+    from projector_export.viewing.round_trip.saved_state import SavedState
+    from projector_export.viewing.round_trip.selected_items import SelectedItems
 
 Out = Annotated[Path, typer.Argument(help="Run directory.")]
 Name = Annotated[str | None, typer.Option(help="Embedding of the run.  [default: its only export]")]
@@ -65,8 +65,8 @@ def selection(
 ) -> None:
     """Give the points that were selected or isolated in bookmarks saved in the browser."""
     from projector_export.projector.exports import open_export
-    from projector_export.viewing.saved_state import choose_states, read_states
-    from projector_export.viewing.selected_items import take_items
+    from projector_export.viewing.round_trip.saved_state import choose_states, read_states
+    from projector_export.viewing.round_trip.selected_items import take_items
 
     if rename is not None and not as_views:
         raise OptionError("--rename belongs to --as-views, which is not given")
@@ -141,8 +141,12 @@ def neighbors(
     """Print the nearest neighbours of points: 'blue: red 47.6°, yellow 51.9°'."""
     from projector_export.projector.angles import is_reduced
     from projector_export.projector.exports import open_export
-    from projector_export.viewing.item_files import target_kind, write_file, write_table
-    from projector_export.viewing.neighbor_lines import find_neighbors, find_rows, render_lines
+    from projector_export.viewing.round_trip.item_files import target_kind, write_file, write_table
+    from projector_export.viewing.round_trip.neighbor_lines import (
+        find_neighbors,
+        find_rows,
+        render_lines,
+    )
 
     if save is not None and target_kind(save, force=force) == "folder":
         raise OptionError(f"--save is {save}; expected a name in .txt .csv .tsv .jsonl or .parquet")
@@ -165,7 +169,7 @@ def neighbors(
 
 
 def _check_target(target: Path | None, files: str | None, *, force: bool) -> None:
-    from projector_export.viewing.item_files import FILES, target_kind
+    from projector_export.viewing.round_trip.item_files import FILES, target_kind
 
     kind = None if target is None else target_kind(target, force=force)
     if files is not None and kind != "folder":
@@ -179,7 +183,7 @@ def _add_states(
 ) -> None:
     from projector_export.editing import rewrite_export
     from projector_export.projector.bookmarks import render_states
-    from projector_export.viewing.shared_states import new_states
+    from projector_export.viewing.round_trip.shared_states import new_states
 
     fresh = new_states(export, states, rename=rename)
     everything = [*export.states, *fresh]
@@ -196,7 +200,7 @@ def _add_states(
 def _write_items(
     items: SelectedItems, target: Path, files: str, *, quiet: bool, as_json: bool
 ) -> None:
-    from projector_export.viewing.item_files import (
+    from projector_export.viewing.round_trip.item_files import (
         place_files,
         target_kind,
         write_file_list,
@@ -272,7 +276,7 @@ def _print_plan(plan: Relabeling, *, dry_run: bool) -> None:
 
 
 def _print_json(table: pl.DataFrame) -> None:
-    from projector_export.viewing.item_files import render_jsonl
+    from projector_export.viewing.round_trip.item_files import render_jsonl
 
     typer.echo(render_jsonl(table).decode("utf-8"), nl=False)
 

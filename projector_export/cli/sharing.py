@@ -14,8 +14,8 @@ from projector_export.cli.serving import Port, run_tensorboard
 from projector_export.errors import OptionError
 
 if TYPE_CHECKING:
-    from projector_export.viewing.bundle import SharedEmbedding
-    from projector_export.viewing.share import Shared
+    from projector_export.viewing.sharing.bundle import SharedEmbedding
+    from projector_export.viewing.sharing.share import Shared
 
 _SUFFIXES = {".html": "html", ".htm": "html", ".zip": "zip"}
 
@@ -31,7 +31,7 @@ def view(
     if logdir.suffix.lower() != ".zip" or logdir.is_dir():
         run_tensorboard(logdir, port)
         return
-    from projector_export.viewing.zip_file import unpacked
+    from projector_export.viewing.sharing.zip_file import unpacked
 
     with unpacked(logdir) as folder:
         run_tensorboard(folder, port)
@@ -76,8 +76,8 @@ def share(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Write a run as one HTML file, as a folder for a web server, or as a zip file."""
-    from projector_export.viewing.redaction import Redaction
-    from projector_export.viewing.share import share as share_run
+    from projector_export.viewing.sharing.redaction import Redaction
+    from projector_export.viewing.sharing.share import share as share_run
 
     with show_progress(quiet=quiet or as_json) as tell:
         shared = share_run(

@@ -15,9 +15,9 @@ from PIL import Image
 from viewer import DEEP, READY, ProjectorPage, projector_url
 
 from projector_export.projector.exports import Export
-from projector_export.viewing.colors import CATEGORY_COLORS
-from projector_export.viewing.interactive import render_interactive
-from projector_export.viewing.pictures import render_picture
+from projector_export.viewing.pictures.colors import CATEGORY_COLORS
+from projector_export.viewing.pictures.interactive import render_interactive
+from projector_export.viewing.pictures.picture import render_picture
 from projector_export.viewing.serve import start_tensorboard
 
 pytest.importorskip("adjustText")

@@ -14,7 +14,7 @@ from shared_page import LOADED, SHOWN, SharedPage, serve
 from viewer import DEEP
 
 from projector_export.cli import main
-from projector_export.viewing.share import share
+from projector_export.viewing.sharing.share import share
 
 pytestmark = [
     pytest.mark.browser,

@@ -13,7 +13,7 @@ from conftest import skip_unless_required
 from firefox import NO_WEBGL, Firefox, has_display
 from viewer import DEEP, STATE
 
-from projector_export.viewing.share import share
+from projector_export.viewing.sharing.share import share
 
 pytestmark = pytest.mark.browser
 

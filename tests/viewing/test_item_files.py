@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
-from projector_export.viewing.item_files import (
+from projector_export.viewing.round_trip.item_files import (
     place_files,
     render_jsonl,
     target_kind,

@@ -11,7 +11,11 @@ import pytest
 from projector_export import Points, Settings, export_points
 from projector_export.errors import DataError, OptionError
 from projector_export.projector.exports import Export, open_export
-from projector_export.viewing.neighbor_lines import find_neighbors, find_rows, render_lines
+from projector_export.viewing.round_trip.neighbor_lines import (
+    find_neighbors,
+    find_rows,
+    render_lines,
+)
 
 DEGREES = {
     "blue": 0.0,

@@ -17,11 +17,11 @@ from PIL import Image
 
 from projector_export.errors import DataError, MissingExtraError, OptionError
 from projector_export.projector.exports import Export
-from projector_export.viewing import fonts
-from projector_export.viewing.canvas import Box, Canvas, plain_settings
-from projector_export.viewing.fonts import choose_fonts, drawable
-from projector_export.viewing.labels import place_labels
-from projector_export.viewing.pictures import render_picture
+from projector_export.viewing.pictures import fonts
+from projector_export.viewing.pictures.canvas import Box, Canvas, plain_settings
+from projector_export.viewing.pictures.fonts import choose_fonts, drawable
+from projector_export.viewing.pictures.labels import place_labels
+from projector_export.viewing.pictures.picture import render_picture
 
 pytest.importorskip("adjustText")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from projector_export.viewing.camera import (
+from projector_export.viewing.pictures.camera import (
     DEFAULT_2D,
     DEFAULT_3D,
     Camera,

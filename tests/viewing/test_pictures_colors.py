@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from projector_export.viewing.colors import (
+from projector_export.viewing.pictures.colors import (
     CATEGORY_COLORS,
     category_colors,
     color_points,

@@ -13,8 +13,8 @@ from pictures import make_export, make_state
 from projector_export.cli import main
 from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
 from projector_export.projector.exports import Export
-from projector_export.viewing import picture_files
-from projector_export.viewing.picture_files import (
+from projector_export.viewing.pictures import files as picture_files
+from projector_export.viewing.pictures.files import (
     PictureOptions,
     default_target,
     file_stems,

@@ -17,7 +17,7 @@ from PIL import Image
 
 from projector_export.errors import MissingExtraError
 from projector_export.projector.exports import Export
-from projector_export.viewing.interactive import render_interactive
+from projector_export.viewing.pictures.interactive import render_interactive
 
 pytest.importorskip("plotly")
 

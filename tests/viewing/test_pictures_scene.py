@@ -11,7 +11,7 @@ from pictures import make_export, make_state
 
 from projector_export.errors import DataError
 from projector_export.projector.exports import Export
-from projector_export.viewing.scene import read_scene
+from projector_export.viewing.pictures.scene import read_scene
 
 COORDINATES = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 8.0], [4.0, 8.0], [2.0, 4.0]])
 

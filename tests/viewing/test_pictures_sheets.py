@@ -11,8 +11,8 @@ from pictures import find_blob, has_color, make_export, pixels_of
 
 from projector_export.errors import DataError, OptionError
 from projector_export.projector.exports import Export
-from projector_export.viewing.contact_sheet import render_contact_sheet
-from projector_export.viewing.sheet_content import available_sheets, typical_groups
+from projector_export.viewing.pictures.contact_sheet import render_contact_sheet
+from projector_export.viewing.pictures.sheet_content import available_sheets, typical_groups
 
 pytest.importorskip("matplotlib")
 

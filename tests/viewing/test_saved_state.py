@@ -12,7 +12,7 @@ import pytest
 from projector_export import Points, Settings, export_points
 from projector_export.errors import DataError, InputNotFoundError, OptionError
 from projector_export.projector.exports import Export, open_export
-from projector_export.viewing.saved_state import choose_states, read_states
+from projector_export.viewing.round_trip.saved_state import choose_states, read_states
 
 N, D = 12, 4
 

@@ -15,8 +15,8 @@ from projector_export.errors import InputNotFoundError
 from projector_export.projector.exports import Export, open_export
 from projector_export.sources.images import read_images
 from projector_export.sources.vectors import read_vectors
-from projector_export.viewing.saved_state import SavedState
-from projector_export.viewing.selected_items import take_items
+from projector_export.viewing.round_trip.saved_state import SavedState
+from projector_export.viewing.round_trip.selected_items import take_items
 
 QUICK = Settings(umap_dims=(), clusters=None, anomalies=False)
 

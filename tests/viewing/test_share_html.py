@@ -14,9 +14,9 @@ from PIL import Image
 
 from projector_export.errors import InputNotFoundError, NameTakenError, OptionError, OutputError
 from projector_export.projector.read_back import PluginReader
-from projector_export.viewing import html_page, share, targets
-from projector_export.viewing.share import share as share_run
-from projector_export.viewing.viewer_page import json_in_html
+from projector_export.viewing.sharing import html_page, share, targets
+from projector_export.viewing.sharing.share import share as share_run
+from projector_export.viewing.sharing.viewer_page import json_in_html
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from projector_export.projector.bookmarks import NO_COLOR_OPTION
 from projector_export.projector.exports import open_export
 from projector_export.projector.read_back import PluginReader
 from projector_export.sources.images import PATH_COLUMNS
-from projector_export.viewing.bundle import collect
-from projector_export.viewing.redaction import PATH_NAMES, Redaction
-from projector_export.viewing.share import KINDS, Kind
-from projector_export.viewing.share import share as share_run
+from projector_export.viewing.sharing.bundle import collect
+from projector_export.viewing.sharing.redaction import PATH_NAMES, Redaction
+from projector_export.viewing.sharing.share import KINDS, Kind
+from projector_export.viewing.sharing.share import share as share_run
 
 N = 60
 TOWNS = ["Ōsaka", "Timbuktu", "アルル"]

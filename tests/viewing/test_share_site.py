@@ -12,7 +12,7 @@ from bundles import ATTACK, JAPANESE, QUOTES, add_bookmarks, everything_in, expo
 
 from projector_export.errors import NameTakenError, OptionError, OutputError
 from projector_export.projector.read_back import PluginReader
-from projector_export.viewing.share import share as share_run
+from projector_export.viewing.sharing.share import share as share_run
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from PIL import Image, ImageFilter
 
 from projector_export.errors import DataError
 from projector_export.projector.sprite import render_sprite
-from projector_export.viewing import shared_sprite
-from projector_export.viewing.shared_sprite import encode_sprite, image_suffix, image_type
+from projector_export.viewing.sharing import sprite as shared_sprite
+from projector_export.viewing.sharing.sprite import encode_sprite, image_suffix, image_type
 
 
 def photographs(n: int, tile_px: int = 32) -> bytes:

@@ -11,8 +11,8 @@ import pytest
 from projector_export import Points, Settings, export_points
 from projector_export.errors import DataError, OptionError
 from projector_export.projector.exports import Export, open_export
-from projector_export.viewing.saved_state import SavedState
-from projector_export.viewing.shared_states import new_states
+from projector_export.viewing.round_trip.saved_state import SavedState
+from projector_export.viewing.round_trip.shared_states import new_states
 
 
 @pytest.fixture(scope="module")

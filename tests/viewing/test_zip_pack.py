@@ -14,9 +14,9 @@ from projector_export.errors import NameTakenError
 from projector_export.projector.exports import open_export
 from projector_export.projector.log_dir import read_manifest
 from projector_export.projector.read_back import PluginReader
-from projector_export.viewing.redaction import Redaction
-from projector_export.viewing.share import share as share_run
-from projector_export.viewing.zip_file import unpacked
+from projector_export.viewing.sharing.redaction import Redaction
+from projector_export.viewing.sharing.share import share as share_run
+from projector_export.viewing.sharing.zip_file import unpacked
 
 
 @pytest.fixture(scope="module")

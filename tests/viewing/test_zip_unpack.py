@@ -10,9 +10,9 @@ import pytest
 from bundles import export_small
 
 from projector_export.errors import DataError, InputNotFoundError
-from projector_export.viewing import zip_file
-from projector_export.viewing.share import share as share_run
-from projector_export.viewing.zip_file import unpacked
+from projector_export.viewing.sharing import zip_file
+from projector_export.viewing.sharing.share import share as share_run
+from projector_export.viewing.sharing.zip_file import unpacked
 
 CONFIG = b'embeddings { tensor_name: "e" tensor_path: "e/t.tsv" }'
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from projector_export.errors import NameTakenError, OutputError
-from projector_export.viewing.site import MARKER
-from projector_export.viewing.viewer_page import GENERATOR
+from projector_export.viewing.sharing.site import MARKER
+from projector_export.viewing.sharing.viewer_page import GENERATOR
 
 _HEAD_BYTES = 4096
 

@@ -11,7 +11,7 @@ import polars as pl
 from projector_export.errors import DataError
 from projector_export.points import LABEL, as_text
 from projector_export.projector.exports import Export
-from projector_export.viewing.fonts import drawable
+from projector_export.viewing.pictures.fonts import drawable
 
 Sheet = Literal["unusual", "typical"]
 SHEET_TITLES: dict[Sheet, str] = {

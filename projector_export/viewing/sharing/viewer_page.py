@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from projector_export.errors import DataError
-from projector_export.viewing.bundle import SharedEmbedding
+from projector_export.viewing.sharing.bundle import SharedEmbedding
 
 GENERATOR = "projector-export share"
 """Content of the meta element `generator`, which tells our pages from others."""
@@ -84,7 +84,7 @@ def read_viewer() -> Viewer:
 
 def asset(name: str) -> str:
     """Return one of our own scripts and styles."""
-    folder = importlib.resources.files("projector_export.viewing") / "assets"
+    folder = importlib.resources.files("projector_export.viewing.sharing") / "assets"
     return (folder / name).read_text(encoding="utf-8")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from projector_export.errors import OptionError
 from projector_export.projector.exports import Export
-from projector_export.viewing.camera import project
-from projector_export.viewing.canvas import (
+from projector_export.viewing.pictures.camera import project
+from projector_export.viewing.pictures.canvas import (
     Box,
     Canvas,
     FileFormat,
@@ -19,12 +19,12 @@ from projector_export.viewing.canvas import (
     plain_settings,
     require_plots,
 )
-from projector_export.viewing.colors import SELECTED, rgb_of
-from projector_export.viewing.fonts import choose_fonts, drawable
-from projector_export.viewing.labels import draw_labels
-from projector_export.viewing.legend import describe, draw_frame
-from projector_export.viewing.scene import Scene, read_scene
-from projector_export.viewing.tiles import Tiles, compose_tiles
+from projector_export.viewing.pictures.colors import SELECTED, rgb_of
+from projector_export.viewing.pictures.fonts import choose_fonts, drawable
+from projector_export.viewing.pictures.labels import draw_labels
+from projector_export.viewing.pictures.legend import describe, draw_frame
+from projector_export.viewing.pictures.scene import Scene, read_scene
+from projector_export.viewing.pictures.tiles import Tiles, compose_tiles
 
 Style = Literal["auto", "thumbnails", "dots"]
 STYLES: tuple[Style, ...] = ("auto", "thumbnails", "dots")

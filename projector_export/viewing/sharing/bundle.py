@@ -25,9 +25,9 @@ from projector_export.projector.log_dir import MANIFEST, is_ours
 from projector_export.projector.metadata import render_metadata, viewer_names
 from projector_export.projector.read_back import PluginReader
 from projector_export.projector.viewer_points import SOURCE_ROW
-from projector_export.viewing.cleaning import clean_manifest, clean_states
-from projector_export.viewing.metadata_table import read_metadata, write_metadata
-from projector_export.viewing.redaction import (
+from projector_export.viewing.sharing.cleaning import clean_manifest, clean_states
+from projector_export.viewing.sharing.metadata_table import read_metadata, write_metadata
+from projector_export.viewing.sharing.redaction import (
     Redaction,
     Secrets,
     choose_columns,

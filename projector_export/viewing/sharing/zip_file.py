@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from projector_export.errors import DataError, InputNotFoundError, OutputError
 from projector_export.limits import CONFIG_NAME
 from projector_export.projector.log_dir import safe_name
-from projector_export.viewing.bundle import SharedEmbedding
-from projector_export.viewing.viewer_page import GENERATOR
+from projector_export.viewing.sharing.bundle import SharedEmbedding
+from projector_export.viewing.sharing.viewer_page import GENERATOR
 
 README = "README.txt"
 MAX_BYTES = 8_000_000_000

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from projector_export.errors import MissingExtraError, OptionError
-from projector_export.viewing.fonts import Fonts
+from projector_export.viewing.pictures.fonts import Fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

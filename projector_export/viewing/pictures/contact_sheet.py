@@ -11,7 +11,7 @@ import numpy as np
 
 from projector_export.errors import OptionError
 from projector_export.projector.exports import Export
-from projector_export.viewing.canvas import (
+from projector_export.viewing.pictures.canvas import (
     GREY,
     LINE,
     Box,
@@ -21,10 +21,10 @@ from projector_export.viewing.canvas import (
     plain_settings,
     require_plots,
 )
-from projector_export.viewing.colors import rgb_of
-from projector_export.viewing.fonts import choose_fonts, drawable
-from projector_export.viewing.legend import draw_heading
-from projector_export.viewing.sheet_content import (
+from projector_export.viewing.pictures.colors import rgb_of
+from projector_export.viewing.pictures.fonts import choose_fonts, drawable
+from projector_export.viewing.pictures.legend import draw_heading
+from projector_export.viewing.pictures.sheet_content import (
     TYPICAL,
     Content,
     Group,
@@ -32,7 +32,7 @@ from projector_export.viewing.sheet_content import (
     Sheet,
     sheet_content,
 )
-from projector_export.viewing.tiles import Tiles, compose_tiles
+from projector_export.viewing.pictures.tiles import Tiles, compose_tiles
 
 _COLUMNS = 8
 _HIGHEST_PX = 65_000  # Agg, which draws, takes less than 2^16

@@ -13,12 +13,12 @@ from typing import Any, Literal
 from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
 from projector_export.progress import Progress, Step
 from projector_export.projector.exports import Export
-from projector_export.viewing.canvas import FileFormat, require_plots
-from projector_export.viewing.contact_sheet import render_contact_sheet
-from projector_export.viewing.interactive import render_interactive
-from projector_export.viewing.pictures import Style, check_picture_options, render_picture
-from projector_export.viewing.scene import state_title
-from projector_export.viewing.sheet_content import Sheet, available_sheets
+from projector_export.viewing.pictures.canvas import FileFormat, require_plots
+from projector_export.viewing.pictures.contact_sheet import render_contact_sheet
+from projector_export.viewing.pictures.interactive import render_interactive
+from projector_export.viewing.pictures.picture import Style, check_picture_options, render_picture
+from projector_export.viewing.pictures.scene import state_title
+from projector_export.viewing.pictures.sheet_content import Sheet, available_sheets
 
 PictureKind = Literal["png", "svg", "pdf", "plotly"]
 KINDS: tuple[PictureKind, ...] = ("png", "svg", "pdf", "plotly")

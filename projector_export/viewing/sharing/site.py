@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from projector_export.progress import Progress, Step
-from projector_export.viewing.bundle import SharedEmbedding
-from projector_export.viewing.run_files import CONFIG_JSON, render_config_json
-from projector_export.viewing.shared_sprite import encode_sprite, image_suffix
-from projector_export.viewing.viewer_page import (
+from projector_export.viewing.sharing.bundle import SharedEmbedding
+from projector_export.viewing.sharing.run_files import CONFIG_JSON, render_config_json
+from projector_export.viewing.sharing.sprite import encode_sprite, image_suffix
+from projector_export.viewing.sharing.viewer_page import (
     GENERATOR,
     VIEWER_SCRIPT,
     Viewer,

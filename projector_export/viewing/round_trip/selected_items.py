@@ -13,7 +13,7 @@ import polars as pl
 from projector_export.errors import InputNotFoundError, OptionError
 from projector_export.points import as_text
 from projector_export.projector.exports import Export
-from projector_export.viewing.saved_state import SavedState
+from projector_export.viewing.round_trip.saved_state import SavedState
 
 Which = Literal["both", "selected", "isolated"]
 WHICH: tuple[Which, ...] = ("both", "selected", "isolated")

@@ -7,7 +7,7 @@ from typing import Any
 
 from projector_export.errors import DataError, OptionError
 from projector_export.projector.exports import Export
-from projector_export.viewing.saved_state import SavedState
+from projector_export.viewing.round_trip.saved_state import SavedState
 
 # Without these the viewer throws when it opens a bookmark (data.ts, stateGetAccessorDimensions;
 # vz-projector.ts, loadState).

@@ -18,8 +18,8 @@ from projector_export.errors import DataError
 from projector_export.points import LABEL
 from projector_export.projector.exports import Export
 from projector_export.projector.metadata import TEXT_MARK
-from projector_export.viewing.camera import Camera, read_camera, stretch_to_cube
-from projector_export.viewing.colors import Coloring, color_points, color_selection
+from projector_export.viewing.pictures.camera import Camera, read_camera, stretch_to_cube
+from projector_export.viewing.pictures.colors import Coloring, color_points, color_selection
 
 # data.ts, getProjectionComponents: the keys of a projection's coordinates.
 _PREFIXES = {"umap": "umap", "tsne": "tsne", "pca": "pca", "custom": "linear"}

@@ -21,10 +21,10 @@ from projector_export.errors import MissingExtraError
 from projector_export.projector.exports import Export
 from projector_export.projector.sprite import render_sprite
 from projector_export.thumbnails import grid_columns
-from projector_export.viewing.camera import FIELD_OF_VIEW_DEG, HALF_EXTENT
-from projector_export.viewing.colors import GRADIENT, MISSING, UNCOLORED, Coloring
-from projector_export.viewing.legend import describe, in_reading_order
-from projector_export.viewing.scene import Scene, read_cells, read_scene, shown_texts
+from projector_export.viewing.pictures.camera import FIELD_OF_VIEW_DEG, HALF_EXTENT
+from projector_export.viewing.pictures.colors import GRADIENT, MISSING, UNCOLORED, Coloring
+from projector_export.viewing.pictures.legend import describe, in_reading_order
+from projector_export.viewing.pictures.scene import Scene, read_cells, read_scene, shown_texts
 
 _COORDINATES = re.compile(r"^umap[23]d_[xyz]$")
 _SHOWN_PX = 96
@@ -74,7 +74,7 @@ def render_interactive(
         .replace("<", "\\u003c")
         .replace("\u2028", "\\u2028"),
     }
-    page = resources.files("projector_export.viewing") / "assets" / "interactive.html"
+    page = resources.files("projector_export.viewing.pictures") / "interactive.html"
     template = page.read_text(encoding="utf-8")
     # In one pass, so that no part is looked through for placeholders.
     return _PLACEHOLDER.sub(lambda match: parts[match[1]], template).encode("utf-8")

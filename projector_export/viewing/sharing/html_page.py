@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from projector_export.progress import Progress, Step
-from projector_export.viewing.bundle import SharedEmbedding
-from projector_export.viewing.shared_sprite import encode_sprite, image_type
-from projector_export.viewing.viewer_page import (
+from projector_export.viewing.sharing.bundle import SharedEmbedding
+from projector_export.viewing.sharing.sprite import encode_sprite, image_type
+from projector_export.viewing.sharing.viewer_page import (
     asset,
     csp_hash,
     page_facts,

@@ -7,7 +7,7 @@ from typing import Any
 
 from projector_export.points import LABEL
 from projector_export.projector.bookmarks import DESCRIPTION, NO_COLOR_OPTION
-from projector_export.viewing.redaction import Secrets
+from projector_export.viewing.sharing.redaction import Secrets
 
 _COLOR_INSTEAD = ("cluster", "anomaly_kind")
 _NO_LABELS = "__index__"  # vz-projector.ts, INDEX_METADATA_FIELD: without any metadata

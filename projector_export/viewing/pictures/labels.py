@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from projector_export.viewing.canvas import INK, Box, Canvas, axes_in_pixels
+from projector_export.viewing.pictures.canvas import INK, Box, Canvas, axes_in_pixels
 
 MOST_LABELS = 40
 _MOST_AREA = 0.14  # of the plot: more text than that is not read but seen as noise

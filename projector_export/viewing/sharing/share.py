@@ -12,13 +12,13 @@ from projector_export.errors import MissingExtraError, OptionError, ProjectorExp
 from projector_export.progress import Progress, Step
 from projector_export.projector.exports import Export, open_export
 from projector_export.projector.log_dir import MANIFEST
-from projector_export.viewing.bundle import SharedEmbedding, collect
-from projector_export.viewing.html_page import LIMIT_BYTES, render_html
-from projector_export.viewing.redaction import Redaction, names_paths
-from projector_export.viewing.run_files import render_run
-from projector_export.viewing.site import render_site
-from projector_export.viewing.targets import check_target, put_file, put_folder
-from projector_export.viewing.zip_file import render_zip
+from projector_export.viewing.sharing.bundle import SharedEmbedding, collect
+from projector_export.viewing.sharing.html_page import LIMIT_BYTES, render_html
+from projector_export.viewing.sharing.redaction import Redaction, names_paths
+from projector_export.viewing.sharing.run_files import render_run
+from projector_export.viewing.sharing.site import render_site
+from projector_export.viewing.sharing.targets import check_target, put_file, put_folder
+from projector_export.viewing.sharing.zip_file import render_zip
 
 Kind = Literal["html", "site", "zip"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -135,7 +135,7 @@ class _Pictures:
 
     def draw(self, name: str, number: int) -> bytes | None:
         """Return the picture of one view; None where it cannot be drawn, which a warning tells."""
-        from projector_export.viewing.pictures import render_picture
+        from projector_export.viewing.pictures.picture import render_picture
 
         export = self._open().get(name)
         if export is None:

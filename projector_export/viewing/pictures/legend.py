@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from projector_export.viewing.canvas import GREY, Box, Canvas
-from projector_export.viewing.colors import GRADIENT, Category, Coloring, rgb_of
-from projector_export.viewing.fonts import drawable
-from projector_export.viewing.scene import Scene
+from projector_export.viewing.pictures.canvas import GREY, Box, Canvas
+from projector_export.viewing.pictures.colors import GRADIENT, Category, Coloring, rgb_of
+from projector_export.viewing.pictures.fonts import drawable
+from projector_export.viewing.pictures.scene import Scene
 
 _WIDEST_LEGEND = 0.3
 _LEAST_EM = 20  # sizes of the text

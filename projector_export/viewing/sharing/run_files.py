@@ -16,9 +16,9 @@ import numpy as np
 from projector_export.limits import CONFIG_NAME
 from projector_export.projector.log_dir import MANIFEST, safe_name
 from projector_export.projector.tensor import render_tensor_bytes
-from projector_export.viewing.bundle import SharedEmbedding
-from projector_export.viewing.shared_sprite import image_suffix
-from projector_export.viewing.viewer_page import config_json
+from projector_export.viewing.sharing.bundle import SharedEmbedding
+from projector_export.viewing.sharing.sprite import image_suffix
+from projector_export.viewing.sharing.viewer_page import config_json
 
 EVENT_FILE = "events.out.tfevents.0.projector_export"
 CONFIG_JSON = "projector_config.json"

@@ -1,0 +1,1 @@
+"""Views drawn to be printed, pasted or sent."""
