@@ -39,6 +39,7 @@ def rewrite_export(
 
     Raises:
         OutputError: the disk refuses.
+        NameTakenError: another process has changed the export since it was opened.
         ReadBackError: TensorBoard's plugin does not give back what was written.
     """
     manifest = {k: v for k, v in export.manifest.items() if k not in ("made_by", "files")}
@@ -51,7 +52,7 @@ def rewrite_export(
         staging.write_config(export.embedding)
         read_back(staging.run, export.embedding, export.vectors)
         staging.write_manifest({**manifest, **(facts or {})})
-        return staging.commit(export.embedding, force=True)
+        return staging.commit(export.embedding, force=True, replaces=export.manifest)
 
 
 def viewer_points(export: Export) -> ViewerPoints:

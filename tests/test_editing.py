@@ -19,7 +19,7 @@ import pytest
 from projector_export import Points, Settings, View, add_views, export_points, open_export
 from projector_export.cli import main
 from projector_export.editing import order_views, remove_views, rewrite_export, viewer_points
-from projector_export.errors import OptionError, OutputError
+from projector_export.errors import NameTakenError, OptionError, OutputError
 from projector_export.projector.read_back import PluginReader
 
 N = 90
@@ -134,6 +134,30 @@ def test_an_unknown_title_changes_nothing(run: Path, change: Any) -> None:
     with pytest.raises(OptionError, match="has no bookmark 'none'; there are 'UMAP 3D by cluster'"):
         change(open_export(run), ["UMAP 3D by cluster", "none"])
     assert (run / "e/bookmarks.json").read_bytes() == before
+
+
+def test_a_change_by_somebody_else_is_not_lost(run: Path) -> None:
+    """Two processes change one export: the second is told, and nothing of the first is lost."""
+    mine, theirs = open_export(run), open_export(run)
+    add_views(theirs, [View("theirs")])
+    with pytest.raises(NameTakenError, match="was changed by another process meanwhile"):
+        add_views(mine, [View("mine")])
+    assert _titles(run)[-1] == "theirs"
+    assert not list(run.glob(".staging-*"))
+
+
+def test_an_export_whose_writer_was_killed_can_be_changed(run: Path) -> None:
+    """The config may still point into the hidden folder; that is the export then."""
+    (run / ".staging-killed").mkdir()
+    (run / "e").rename(run / ".staging-killed/e")
+    (run / ".staging-killed/alive.lock").touch()
+    config = run / "projector_config.pbtxt"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace('"e/', '".staging-killed/e/'), encoding="utf-8")
+    add_views(open_export(run), [View("new")])
+    assert _titles(run)[-1] == "new"
+    assert open_export(run).embedding.folder == "e"
+    assert not list(run.glob(".staging-*"))
 
 
 def test_a_bookmark_saved_in_a_browser_stays(run: Path) -> None:

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -190,20 +191,33 @@ class Staging:
         except OSError as error:
             raise OutputError(f"cannot write below {self.out} ({error.strerror})") from error
 
-    def commit(self, embedding: Embedding, *, force: bool) -> list[str]:
+    def commit(
+        self, embedding: Embedding, *, force: bool, replaces: Mapping[str, Any] | None = None
+    ) -> list[str]:
         """Move the export into place and put it into the run's config.
+
+        Args:
+            embedding: its entry.
+            force: replace an export of the same name.
+            replaces: manifest of the export that was read to make this one of it; None where this
+                one is new.
 
         Returns:
             Warnings about other embeddings of the run.
 
         Raises:
-            NameTakenError: another process has taken the name meanwhile.
+            NameTakenError: another process has taken the name, or changed the export, meanwhile.
             OutputError: the disk refuses. The run shows the old export, or the new one whole.
         """
         from filelock import FileLock
 
         try:
             with FileLock(self.out / _LOCK):
+                if replaces is not None and self._current_manifest() != replaces:
+                    raise NameTakenError(
+                        f"{self.out / self.name} was changed by another process meanwhile; nothing "
+                        "was changed: try again"
+                    )
                 return self._move_into_place(embedding, force=force)
         except OSError as error:
             if isinstance(error, OutputError):
@@ -213,6 +227,11 @@ class Staging:
                 f"{self.out / self.name} could not be replaced wholly ({error.strerror}); "
                 f"the run shows the {shown} export: mend the cause and export with --force"
             ) from error
+
+    def _current_manifest(self) -> dict[str, Any]:
+        """What the export says that the config points at, be it one whose writer was killed."""
+        paths = tensor_paths(_read_config(self.out), where=str(self.out / CONFIG_NAME))
+        return read_manifest(self.out / Path(paths.get(self.name, "")).parent)
 
     def _move_into_place(self, embedding: Embedding, *, force: bool) -> list[str]:
         check_output(self.out, self.name, force=force)
