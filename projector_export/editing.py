@@ -6,6 +6,7 @@ A running TensorBoard shows new bookmarks and metadata when its page is loaded a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from projector_export.analysis.neighbors import prepare_vectors
@@ -43,16 +44,18 @@ def rewrite_export(
         ReadBackError: TensorBoard's plugin does not give back what was written.
     """
     manifest = {k: v for k, v in export.manifest.items() if k not in ("made_by", "files")}
+    # The config points into a hidden folder where the last writer was killed.
+    embedding = replace(export.embedding, folder=export.name)
     with Staging(export.out, export.name) as staging:
         for file in export.manifest.get("files", {}):
             if file not in changed:
                 staging.keep(export.folder / file)
         for file, content in changed.items():
             staging.write(file, content)
-        staging.write_config(export.embedding)
-        read_back(staging.run, export.embedding, export.vectors)
+        staging.write_config(embedding)
+        read_back(staging.run, embedding, export.vectors)
         staging.write_manifest({**manifest, **(facts or {})})
-        return staging.commit(export.embedding, force=True, replaces=export.manifest)
+        return staging.commit(embedding, force=True, replaces=export.manifest)
 
 
 def viewer_points(export: Export) -> ViewerPoints:
