@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from projector_export.analysis.neighbors import prepare_vectors
@@ -15,7 +16,7 @@ from projector_export.projector.bookmarks import render_bookmarks, render_states
 from projector_export.projector.exports import Export
 from projector_export.projector.log_dir import Staging
 from projector_export.projector.metadata import viewer_names
-from projector_export.projector.placing import Placer, isolation_notes
+from projector_export.projector.placing import Placer, ViewSize, isolation_notes
 from projector_export.projector.read_back import read_back
 from projector_export.projector.viewer_points import SOURCE_ROW, ViewerPoints
 from projector_export.projector.views import View, check_titles
@@ -48,7 +49,7 @@ def rewrite_export(
     embedding = replace(export.embedding, folder=export.name)
     with Staging(export.out, export.name) as staging:
         for file in export.manifest.get("files", {}):
-            if file not in changed:
+            if file not in changed and Path(file).name == file:  # a manifest may come from anywhere
                 staging.keep(export.folder / file)
         for file, content in changed.items():
             staging.write(file, content)
@@ -97,7 +98,8 @@ def add_views(export: Export, views: Sequence[View]) -> list[str]:
     # Two lists become one; rendering both by themselves spares parsing what was just written.
     both = fresh if not export.states else old.rstrip()[:-1] + b",\n" + fresh[1:]
     titles = [*(state["label"] for state in export.states), *(view.title for view in views)]
-    return isolation_notes(placed) + rewrite_export(
+    sizes = [*map(_size, export.states), *(view.size for view in placed)]
+    return isolation_notes(sizes) + rewrite_export(
         export, {"bookmarks.json": both}, facts={"views": titles}
     )
 
@@ -122,6 +124,15 @@ def order_views(export: Export, titles: Sequence[str]) -> list[str]:
     positions = _positions(export, titles)
     rest = [i for i in range(len(export.states)) if i not in positions]
     return _rewrite_states(export, [*positions, *rest])
+
+
+def _size(state: Mapping[str, Any]) -> ViewSize:
+    isolated = state.get("filteredPoints") or None
+    return ViewSize(
+        str(state["label"]),
+        len(state.get("selectedPoints") or ()),
+        None if isolated is None else len(isolated),
+    )
 
 
 def _positions(export: Export, titles: Sequence[str]) -> list[int]:

@@ -328,7 +328,7 @@ def export_points(
         among = ViewerPoints(shown.columns.with_columns(source_row), compared)
         files = {layout: places[rows] for layout, places in coordinates.items()}
         placed = Placer(among, vectors, files).place(_all_views(views, shown.columns, settings))
-        warnings += isolation_notes(placed)
+        warnings += isolation_notes([view.size for view in placed])
     with Staging(out, points.name) as staging:
         embedding = _write(staging, points, shown, rows, vectors, placed, settings, clock, facts)
         warnings += staging.commit(embedding, force=settings.force)

@@ -67,7 +67,7 @@ def test_a_view_is_added_behind_the_others(run: Path) -> None:
     before, others = _titles(run), _others(run)
     old = json.loads(PluginReader(run).get("/bookmarks", "e"))
     view = View("Heavy 魚", "umap2d", "w", "id", "top 5 by w", "label == 魚2 or w > 0.9")
-    assert add_views(open_export(run), [view]) == []
+    assert add_views(open_export(run), [view]) == []  # more are isolated than any view selects
     assert _titles(run) == [*before, "Heavy 魚"]
     assert _others(run) == others
     *rest, state = json.loads(PluginReader(run).get("/bookmarks", "e"))
@@ -79,6 +79,14 @@ def test_a_view_is_added_behind_the_others(run: Path) -> None:
     for place, row in zip(state["projections"], isolated, strict=True):
         assert place["umap-0"] == pytest.approx(columns["umap2d_x"][row], abs=1e-3)
     assert open_export(run).manifest["views"] == _titles(run)
+
+
+def test_a_view_too_small_for_the_viewer_is_noted(run: Path) -> None:
+    """Compared with all bookmarks of the run: 30 points are selected in one of them."""
+    (note,) = add_views(open_export(run), [View("few", isolate="w < 0.1")])
+    assert note.startswith("view 'few' shows fewer points than 'Most unusual points' selects (30)")
+    (note,) = add_views(open_export(run), [View("all", select="w >= 0")])
+    assert "than 'all' selects (90)" in note
 
 
 def test_the_manifest_still_knows_every_file(run: Path) -> None:
@@ -330,6 +338,31 @@ def test_a_wrong_view_stops_an_export_before_any_work(tmp_path: Path, capsys: An
     assert _call([*argv, "--view", "same", "--view", "same"]) == 1
     assert "two of this title" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--clusters", "none", "--no-anomalies"],
+        ["--clusters", "60", "--view", "Mine; select=top 3 by anomaly"],
+        ["--clusters", "none", "--view", "Mine; select=top 3 by anomaly"],
+        ["--clusters", "none", "--no-anomalies", "--umap-dims", "none"],
+    ],
+)
+def test_what_cannot_be_coloured_stops_no_export(tmp_path: Path, argv: list[str]) -> None:
+    """120 different labels, or 60 clusters: nobody asked for a colour, so there is none."""
+    np.save(tmp_path / "v.npy", np.random.default_rng(0).standard_normal((120, 8)))
+    pl.DataFrame(
+        {
+            "label": [f"item {i}" for i in range(120)],
+            "agrees": [i % 2 == 0 for i in range(120)],
+            "predicted_score": ["much"] * 120,
+        }
+    ).write_parquet(tmp_path / "v.parquet")
+    command = ["vectors", str(tmp_path / "v.npy"), str(tmp_path / "run"), "--quiet"]
+    assert _call([*command, "--metadata", str(tmp_path / "v.parquet"), *argv]) == 0
+    for state in open_export(tmp_path / "run").states:
+        assert state["selectedColorOptionName"] not in ("label", "cluster")
 
 
 def test_cluster_views_show_each_cluster_alone(tmp_path: Path) -> None:

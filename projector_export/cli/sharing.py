@@ -164,11 +164,10 @@ def _how_to_open(shared: Shared) -> str:
     if shared.kind == "zip":
         return f"Look at it: projector-export view {shared.target}"
     if shared.kind == "site":
-        return (
-            f"Look at it: python -m http.server -d {shared.target}, then http://localhost:8000/; "
-            f"one view: projector.html{view}"
-        )
-    return f"Open it in a browser; {shared.target.name}{view} opens one view"
+        one = f"; one view: projector.html{view}" if view else ""
+        return f"Look at it: python -m http.server -d {shared.target}, then localhost:8000{one}"
+    one = f"; {shared.target.name}{view} opens one view" if view else ""
+    return f"Open it in a browser{one}"
 
 
 def _size(n: int) -> str:

@@ -25,8 +25,11 @@ DESCRIPTION = "projector_export"
 NO_COLOR_OPTION = "No color map"
 """vz-projector-data-panel.ts."""
 
-# The viewer's own poses, a little further away so that no corner of the cube is cut off.
-_CAMERA_3D = Camera((0.52, 1.04, 1.84))
+# The viewer's own direction (scatterPlot.ts, START_CAMERA_POS_3D) and field of view.
+_DIRECTION = np.array([0.45, 0.9, 1.6]) / np.linalg.norm([0.45, 0.9, 1.6])
+_NEAREST = 2.18
+_HALF_VIEW = np.tan(np.radians(70 / 2)) * 0.95  # a margin for the points' own size
+# A little further away than the viewer's own, so that the outer points are not cut off.
 _CAMERA_2D = Camera((0.0, 0.0, 4.0), zoom=0.95)
 _UMAP_DECIMALS = 3
 _MARKER = '"projections": null'
@@ -140,7 +143,7 @@ def _state(
         "filteredPoints": None if isolated is None else list(isolated),
         "selectedPoints": selected,
         "shuffledDataIndices": None,
-        "cameraDef": _camera(view, is_3d),
+        "cameraDef": _camera(placed, is_3d),
         "selectedColorOptionName": NO_COLOR_OPTION if color_by == NO_COLOR else names[color_by],
         "forceCategoricalColoring": False,
         "selectedLabelOption": label_by,
@@ -148,8 +151,30 @@ def _state(
     }
 
 
-def _camera(view: View, is_3d: bool) -> dict[str, object]:
-    camera = view.camera or (_CAMERA_3D if is_3d else _CAMERA_2D)
+def fitting_camera(coordinates: np.ndarray) -> Camera:
+    """Return the viewer's camera, as near as it may be to have all points in a square picture.
+
+    Args:
+        coordinates: (N, 3) of the points that are shown; the viewer stretches each axis to -1..1.
+    """
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    spans = np.where(high > low, high - low, 1)
+    places = np.where(high > low, 2 * (coordinates - low) / spans - 1, 0)
+    right = np.cross([0, 1, 0], _DIRECTION)
+    right /= np.linalg.norm(right)
+    up = np.cross(_DIRECTION, right)
+    beside = np.maximum(np.abs(places @ right), np.abs(places @ up))
+    distance = max(_NEAREST, float((places @ _DIRECTION + beside / _HALF_VIEW).max()))
+    x, y, z = (round(float(c), 3) for c in distance * _DIRECTION)
+    return Camera((x, y, z))
+
+
+def _camera(placed: PlacedView, is_3d: bool) -> dict[str, object]:
+    camera = placed.view.camera
+    if camera is None and is_3d:
+        rows = slice(None) if placed.isolated is None else list(placed.isolated)
+        camera = fitting_camera(placed.coordinates[rows].astype(np.float64))
+    camera = camera or _CAMERA_2D
     return {
         "orthographic": not is_3d,
         "position": list(camera.position),

@@ -57,10 +57,18 @@ class Export:
                 f"{self.folder / file} cannot be read ({error.strerror}); export again with --force"
             ) from error
 
+    def _damaged(self, file: str, error: Exception) -> DataError:
+        reason = str(error).split("\n")[0]
+        return DataError(f"{self.folder / file} is damaged ({reason}); export again with --force")
+
     @cached_property
     def table(self) -> pl.DataFrame:
         """points.parquet as it is: the shown points first, in the viewer's order."""
-        return pl.read_parquet(io.BytesIO(self.read("points.parquet")))
+        content = self.read("points.parquet")
+        try:
+            return pl.read_parquet(io.BytesIO(content))
+        except pl.exceptions.PolarsError as error:
+            raise self._damaged("points.parquet", error) from error
 
     @cached_property
     def columns(self) -> pl.DataFrame:
@@ -97,10 +105,11 @@ class Export:
     def states(self) -> list[dict[str, Any]]:
         """The viewer's bookmarks, in its order; see `bookmarks` for what a state holds."""
         where = self.folder / "bookmarks.json"
+        content = self.read("bookmarks.json")
         try:
-            states = json.loads(self.read("bookmarks.json"))
+            states = json.loads(content)
         except ValueError as error:
-            raise DataError(f"{where} is no JSON ({error}); export again with --force") from error
+            raise self._damaged("bookmarks.json", error) from error
         if not isinstance(states, list) or not all(isinstance(s, dict) for s in states):
             raise DataError(f"{where} is no list of bookmarks; export again with --force")
         return states
@@ -113,8 +122,12 @@ class Export:
         tile_px = self.embedding.tile_px
         if tile_px is None:
             return None
-        with Image.open(io.BytesIO(self.read("sprite.png"))) as image:
-            sheet = np.asarray(image.convert("RGBA"))
+        content = self.read("sprite.png")
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                sheet = np.asarray(image.convert("RGBA"))
+        except OSError as error:
+            raise self._damaged("sprite.png", error) from error
         columns = sheet.shape[1] // tile_px
         tiles = sheet.reshape(columns, tile_px, columns, tile_px, 4).swapaxes(1, 2)
         return tiles.reshape(-1, tile_px, tile_px, 4)[: self.embedding.shape[0]]

@@ -10,10 +10,9 @@ import numpy as np
 
 from projector_export.errors import OptionError
 from projector_export.limits import MAX_CATEGORIES, SPHEREIZE_FROM
-from projector_export.points import LABEL
 from projector_export.projector.selection import parse_selection, select_rows
 from projector_export.projector.viewer_points import SOURCE_ROW, ViewerPoints
-from projector_export.projector.views import AXES, NO_COLOR, View
+from projector_export.projector.views import AXES, NO_COLOR, View, default_color
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +35,12 @@ class PlacedView:
     def n_shown(self) -> int:
         """Points that the view shows."""
         return len(self.coordinates) if self.isolated is None else len(self.isolated)
+
+    @property
+    def size(self) -> ViewSize:
+        """How many points it selects and isolates."""
+        isolated = None if self.isolated is None else len(self.isolated)
+        return ViewSize(self.view.title, len(self.selected), isolated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +87,7 @@ class Placer:
 
     def _place(self, view: View) -> PlacedView:
         layout = view.layout or next(iter(self._umap), "pca")
-        color = view.color_by or ("cluster" if "cluster" in self.points.columns.columns else LABEL)
+        color = view.color_by or default_color(self.points.columns)
         for name in (color, view.label_by):
             if name == SOURCE_ROW:
                 raise OptionError(f"{SOURCE_ROW} is not a column of the viewer; choose another")
@@ -121,26 +126,32 @@ class Placer:
         return known[layout]
 
 
-def isolation_notes(views: Sequence[PlacedView]) -> list[str]:
+@dataclass(frozen=True)
+class ViewSize:
+    """How many points a bookmark selects, and shows alone (None: it shows all)."""
+
+    title: str
+    selected: int
+    isolated: int | None
+
+
+def isolation_notes(views: Sequence[ViewSize]) -> list[str]:
     """Tell which views the viewer cannot open right after another one.
 
     Opening an isolated view, it first selects as many of its points as were selected before
     (vz-projector.ts, filterDataset), and stops where there are not so many.
     """
-    most = max(views, key=lambda view: len(view.selected), default=None)
+    most = max(views, key=lambda view: view.selected, default=None)
     if most is None:
         return []
-    small = [
-        placed.view.title
-        for placed in views
-        if placed.isolated is not None and placed.n_shown < len(most.selected)
-    ]
+    small = [v.title for v in views if v.isolated is not None and v.isolated < most.selected]
     if not small:
         return []
+    one = f"view {small[0]!r} shows"
+    named = one if len(small) == 1 else f"{len(small)} views ({small[0]!r}, ...) show"
     return [
-        f"{len(small)} views ({small[0]!r}, ...) show fewer points than {most.view.title!r} "
-        f"selects ({len(most.selected)}): in TensorBoard, click on an empty place to clear the "
-        "selection before you open one of them"
+        f"{named} fewer points than {most.title!r} selects ({most.selected}): in TensorBoard, "
+        "click on an empty place to clear the selection before you open one of them"
     ]
 
 

@@ -11,6 +11,7 @@ values with spaces or signs are quoted ("a b", 'a b' or `a b`). A missing value 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -89,6 +90,9 @@ class _Compare:
         values = points.column(self.column)
         if values.dtype.is_numeric():
             mask = self._compare_numbers(values)
+        elif values.dtype.is_temporal() and self.operator != "contains":
+            # ISO texts are ordered as the times are.
+            mask = _OPERATIONS[self.operator](as_text(values), self.value)
         elif values.dtype == pl.Boolean:
             mask = self._compare_texts(as_text(values), self.value.lower())
         else:
@@ -97,15 +101,14 @@ class _Compare:
         return np.flatnonzero(mask.fill_null(value=False).to_numpy())
 
     def _compare_numbers(self, values: pl.Series) -> pl.Series:
-        try:
-            number = float(self.value)
-        except ValueError:
-            number = float("nan")
-        if self.operator == "contains" or number != number:
+        number = _number(self.value)
+        if self.operator == "contains" or number is None:
             raise OptionError(
                 f"column {self.column!r} holds numbers; expected == != < <= > or >= and a number, "
                 f"got {self.operator} {self.value!r}"
             )
+        if values.dtype.is_decimal():
+            values = values.cast(pl.Float64)
         mask: pl.Series = _OPERATIONS[self.operator](values, number)
         return mask & values.is_not_nan() if values.dtype.is_float() else mask
 
@@ -123,6 +126,15 @@ class _Compare:
 
 
 _OPERATIONS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+def _number(text: str) -> int | float | None:
+    """Return a number, a whole one exactly; None for anything else."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            number = kind(text)
+            return None if number != number else number
+    return None
 
 
 @dataclass(frozen=True)
@@ -170,7 +182,8 @@ class _FromFile:
     def rows(self, points: ViewerPoints) -> np.ndarray:
         wanted = self._read()
         here = {row: i for i, row in enumerate(points.columns[SOURCE_ROW].to_list())}
-        return np.array(sorted({here[row] for row in wanted if row in here}), dtype=np.int64)
+        rows = sorted({here[row] for row in wanted if row in here})
+        return np.array(rows, dtype=np.int64)
 
     def _read(self) -> list[int]:
         try:
@@ -178,12 +191,15 @@ class _FromFile:
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"{self.path} cannot be read ({error})") from error
         try:
-            rows = json.loads(text) if text.lstrip().startswith("[") else text.split()
-            return [int(row) for row in rows]
+            rows = json.loads(text) if text.lstrip().startswith("[") else map(int, text.split())
+            rows = list(rows)
+            if any(type(row) is not int or row < 0 for row in rows):
+                raise ValueError("a row is no whole number from 0")
+            return rows
         except (ValueError, TypeError) as error:
             raise OptionError(
                 f"{self.path} is no list of row numbers ({error}); expected one a line, counted "
-                "from 0 in the order of the input"
+                "from 0 over the items that could be read"
             ) from error
 
 
@@ -237,7 +253,8 @@ class _Parser:
         got = self.tokens[self.here][0].strip() if self.here < len(self.tokens) else "the end"
         return OptionError(
             f"{self.text!r} cannot be read: expected {expected}, got {got}; "
-            "write for example 'cluster == cluster_03 and anomaly > 0.95' or 'top 20 by anomaly'"
+            "write for example 'cluster == cluster_03 and anomaly > 0.95' or 'top 20 by anomaly', "
+            "and quotes around names and values with spaces"
         )
 
     def at(self, *words: str) -> bool:

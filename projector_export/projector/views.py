@@ -134,6 +134,9 @@ class View:
             value = getattr(self, one.name)
             if one.name not in ("title", "folder") and value != one.default:
                 found[one.name] = value
+        if self.layout_file is not None:
+            # Kept in a bookmark or another TOML file it must still lead there.
+            found["layout"] = self.layout_file.absolute().as_posix()
         if self.camera is not None:
             found["camera"] = {
                 "position": list(self.camera.position),
@@ -159,6 +162,8 @@ def view_from_dict(values: Mapping[str, Any], *, folder: Path = Path()) -> View:
         if key in texts and not isinstance(value, str):
             raise OptionError(f"view {title!r}: {key} is {value!r}; expected text")
     camera = values.get("camera")
+    if isinstance(camera, str):
+        camera = parse_camera(camera)
     rest = {key: value for key, value in values.items() if key != "camera"}
     view = View(**{"title": title, **rest}, folder=folder)
     return view if camera is None else replace(view, camera=_camera_from(camera, view))
@@ -173,9 +178,9 @@ def parse_view(text: str) -> list[View]:
     """
     if text.endswith(".toml"):
         return read_views(Path(text))
-    title, *parts = (part[1].strip() for part in _PART.finditer(text))
-    values: dict[str, Any] = {"title": title}
-    for part in filter(None, parts):
+    title, _, rest = text.partition(";")
+    values: dict[str, Any] = {"title": title.strip()}
+    for part in filter(None, _split(rest, text)):
         key, equals, value = part.partition("=")
         if not equals:
             raise OptionError(
@@ -183,9 +188,19 @@ def parse_view(text: str) -> list[View]:
                 "color_by=...; label_by=...; select=...; isolate=...; camera=X,Y,Z"
             )
         values[key.strip().replace("-", "_")] = value.strip()
-    if "camera" in values:
-        values["camera"] = parse_camera(values["camera"])
     return [view_from_dict(values)]
+
+
+def _split(rest: str, text: str) -> list[str]:
+    """Split at semicolons, but not within quotes."""
+    parts, at = [], 0
+    while at < len(rest):
+        part = _PART.match(rest, at)
+        if part is None or part.end() == at:
+            raise OptionError(f"--view {text!r}: a quote is not closed in {rest[at:].strip()!r}")
+        parts.append(part[1].strip())
+        at = part.end()
+    return parts
 
 
 def parse_camera(text: str) -> dict[str, Any]:
@@ -262,11 +277,25 @@ def default_views(columns: pl.DataFrame) -> list[View]:
         color = "duplicate_group" if _is_colorable(columns, "duplicate_group") else "nearest_angle"
         pairs = f"bottom {MOST_SELECTED} by nearest_angle where duplicate_group contains dup_"
         views.append(View("Near duplicates", flat, color, select=pairs))
-    if columns.schema.get("agrees") == pl.Boolean and "predicted_score" in columns.columns:
+    if _has_disagreements(columns):
         wrong = f"top {MOST_SELECTED} by predicted_score where agrees == false"
-        if (~columns["agrees"]).any():
-            views.append(View("Zero-shot disagreements", flat, "agrees", select=wrong))
-    return views or [View(f"UMAP {sizes[deep]}", deep, LABEL)]
+        views.append(View("Zero-shot disagreements", flat, "agrees", select=wrong))
+    return views or [View(f"UMAP {sizes[deep]}", deep, default_color(columns))]
+
+
+def default_color(columns: pl.DataFrame) -> str:
+    """Return the first of `cluster` and `label` that the viewer can colour by, or "none"."""
+    choices = [name for name in ("cluster", LABEL) if name in columns.columns]
+    return next((name for name in choices if _is_colorable(columns, name)), NO_COLOR)
+
+
+def _has_disagreements(columns: pl.DataFrame) -> bool:
+    """Whether some points disagree that have a score; both columns may be the user's own."""
+    score = columns.schema.get("predicted_score")
+    if columns.schema.get("agrees") != pl.Boolean or score is None or not score.is_numeric():
+        return False
+    scores = columns.filter(~pl.col("agrees"))["predicted_score"].cast(pl.Float64)
+    return bool(scores.is_not_nan().any())
 
 
 def cluster_views(columns: pl.DataFrame) -> list[View]:

@@ -11,6 +11,7 @@ import pytest
 
 from projector_export.projector.bookmarks import (
     described_view,
+    fitting_camera,
     render_bookmarks,
     render_states,
 )
@@ -116,12 +117,41 @@ def test_a_3d_state_has_three_coordinates_and_a_perspective() -> None:
     assert (camera["orthographic"], camera["target"], camera["zoom"]) == (False, [0, 0, 0], 1)
     x, y, z = camera["position"]
     assert (y / x, z / x) == pytest.approx((2, 1.6 / 0.45), rel=0.02)
-    assert 0.4 < x < 0.7  # nearer cuts the cube's corners off, farther wastes the screen
+    assert 0.4 < x < 1.0  # nearer cuts points off, farther wastes the screen
     assert state["projections"] == [
         {"umap-0": 1.0, "umap-1": 4.0, "umap-2": 7.0},
         {"umap-0": 2.5, "umap-1": 0.123, "umap-2": 8.0},
         {"umap-0": -3.0, "umap-1": 6.0, "umap-2": 0.0},
     ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_camera_has_every_point_in_the_picture(seed: int) -> None:
+    """A cluster at the corner nearest to the eye must not be behind the edge of the picture."""
+    rng = np.random.default_rng(seed)
+    centres = rng.permutation(np.array([[x, y, z] for x in (0, 9) for y in (0, 9) for z in (0, 9)]))
+    coordinates = centres[rng.integers(0, 8, 300)] + rng.random((300, 3))
+    camera = fitting_camera(coordinates)
+    eye = np.array(camera.position)
+    assert 2.1 < np.linalg.norm(eye) < 4.5
+    span = np.ptp(coordinates, axis=0)
+    places = 2 * (coordinates - coordinates.min(axis=0)) / span - 1
+    ahead = -eye / np.linalg.norm(eye)
+    right = np.cross(ahead, [0, 1, 0])
+    right /= np.linalg.norm(right)
+    depth = (places - eye) @ ahead
+    assert depth.min() > 0
+    for axis in (right, np.cross(right, ahead)):
+        assert np.abs((places - eye) @ axis / depth).max() < np.tan(np.radians(35))
+
+
+def test_the_camera_comes_no_nearer_than_is_pleasant() -> None:
+    """Points in a ball fill the picture from the viewer's own place."""
+    rng = np.random.default_rng(0)
+    ball = rng.standard_normal((500, 3))
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    assert np.linalg.norm(fitting_camera(ball).position) == pytest.approx(2.18, abs=0.002)
+    assert np.isfinite(fitting_camera(np.ones((3, 3))).position).all()
 
 
 def test_2d_coordinates_are_listed_one_entry_a_point() -> None:

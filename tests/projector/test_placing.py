@@ -12,6 +12,7 @@ from projector_export.errors import OptionError
 from projector_export.projector.placing import (
     PlacedView,
     Placer,
+    ViewSize,
     isolation_notes,
     principal_coordinates,
 )
@@ -48,10 +49,10 @@ def test_layout_and_colour_are_chosen() -> None:
     flat = _placer(drop=("umap3d_x", "umap3d_y", "umap3d_z"))
     assert _place(View("v"), flat).view.layout == "umap2d"
     bare = _placer(drop=("umap3d_x", "umap3d_y", "umap3d_z", "umap2d_x", "umap2d_y", "cluster"))
-    bare_view = View("v", color_by="w")
-    assert _place(bare_view, bare).view.layout == "pca"
-    with pytest.raises(OptionError, match="column 'label' holds 60 different texts"):
-        _place(View("v"), bare)
+    assert (_place(View("v"), bare).view.layout, _place(View("v"), bare).view.color_by) == (
+        "pca",
+        "none",  # the viewer cannot colour by 60 different labels
+    )
 
 
 def test_coordinates_are_the_points_own() -> None:
@@ -132,10 +133,13 @@ def test_small_isolated_views_are_noted() -> None:
     placer = _placer()
     few = View("few", isolate="w < 5")
     many = View("many", select="w < 30")
-    (note,) = isolation_notes(placer.place([few, many]))
+    sizes = [view.size for view in placer.place([few, many])]
+    assert sizes == [ViewSize("few", 0, 5), ViewSize("many", 30, None)]
+    (note,) = isolation_notes(sizes)
     assert "'few'" in note
     assert "'many' selects (30)" in note
-    assert isolation_notes(placer.place([View("some", isolate="w < 40"), many])) == []
+    some = placer.place([View("some", isolate="w < 40"), many])
+    assert isolation_notes([view.size for view in some]) == []
     assert isolation_notes([]) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,13 @@ COLUMNS = pl.DataFrame(
         "my column": ["x;y", 'say "hi"', "(a)", "and", "it's", "==" ],
         "top": [6, 5, 4, 3, 2, 1],
         "source_row": [0, 2, 4, 6, 8, 10],
-    }
+        "day": [date(2024, 1, 9), date(2024, 10, 1), None, date(2023, 5, 5), date(2024, 1, 10),
+                date(2025, 1, 1)],
+        "price": [Decimal("0.10"), Decimal("2.50"), None, Decimal("99"), Decimal("0.1"),
+                  Decimal("7")],
+        "big": [2**53, 2**53 + 1, 1, 2, 3, 4],
+    },
+    schema_overrides={"price": pl.Decimal(38, 2)},
 )  # fmt: skip
 VECTORS = np.array([[0, 0], [1, 0], [2, 0], [10, 0], [11, 0], [30, 0]], dtype=np.float32)
 POINTS = ViewerPoints(COLUMNS, VECTORS)
@@ -81,6 +89,13 @@ def _rows(text: str) -> list[int]:
         ("nearest 1 to 007", [4, 3]),
         ("nearest 3 to red", [1, 0, 2]),
         ("source_row > 6", [4, 5]),
+        ("day >= 2024-01-10", [1, 4, 5]),
+        ("day == 2024-10-01", [1]),
+        ("day contains 2024-1", [1]),
+        ("price > 0.1", [1, 3, 5]),
+        ("price == 0.1", [0, 4]),
+        ("top 1 by price", [3]),
+        ("big == 9007199254740993", [1]),
     ],
 )
 def test_a_selection_gives_its_rows(text: str, rows: list[int] | None) -> None:
@@ -141,7 +156,9 @@ def test_rows_of_a_file_are_those_of_the_input(tmp_path: Path, content: str) -> 
     assert selection.rows(POINTS).tolist() == [0, 2]
 
 
-@pytest.mark.parametrize("content", ["a\n", "1.5\n", "[1, null]", "[1", "{}"])
+@pytest.mark.parametrize(
+    "content", ["a\n", "1.5\n", "[1, null]", "[1", "{}", "-5", "[1.0]", "[true]"]
+)
 def test_a_file_of_something_else_is_told(tmp_path: Path, content: str) -> None:
     """got, expected, where."""
     (tmp_path / "ids.txt").write_text(content)

@@ -81,6 +81,17 @@ def test_columns_bring_their_views(more: dict[str, list[Any]], titles: list[str]
     assert {view.color_by for view in views} <= set(_columns(**more).columns)
 
 
+@pytest.mark.parametrize(
+    "score",
+    [["a", "b", "c"], [0.5, None, None], [0.5, float("nan"), None]],
+    ids=["text", "missing", "nan"],
+)
+def test_disagreements_need_scores(score: list[Any]) -> None:
+    """Both columns may be the user's own: a view that would select nothing is not suggested."""
+    columns = _columns(agrees=[True, False, False], predicted_score=score)
+    assert "Zero-shot disagreements" not in [view.title for view in default_views(columns)]
+
+
 def test_without_a_layout_there_is_no_view() -> None:
     """`default_views`: none without a layout."""
     columns = pl.DataFrame({"label": ["a", "b"], "cluster": ["cluster_00", "cluster_01"]})
@@ -103,7 +114,8 @@ def test_labels_that_cannot_be_coloured_by_get_no_view(distinct: int) -> None:
         umap2d_x=pl.Series(range(60)).cast(pl.Float64),
         umap2d_y=pl.Series(range(60)).cast(pl.Float64),
     )
-    assert [view.title for view in default_views(columns)] == ["UMAP 2D"]
+    (view,) = default_views(columns)
+    assert (view.title, view.color_by) == ("UMAP 2D", "label" if distinct == 1 else "none")
     fifty = columns.with_columns(label=pl.Series([f"l{i % 50}" for i in range(60)]))
     assert [view.title for view in default_views(fifty)] == ["UMAP 2D by label"]
 
@@ -250,6 +262,18 @@ def test_a_wrong_line_is_told(text: str, said: str) -> None:
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("title", ["Bob's view", 'The 5" tiles', "`a", 'it\'s "odd"'])
+def test_a_title_may_hold_quotes(title: str) -> None:
+    """Everything before the first semicolon is the title."""
+    assert parse_view(f"{title}; layout=umap2d") == [View(title, "umap2d")]
+
+
+def test_an_open_quote_is_told() -> None:
+    """What cannot be read is refused, not passed over."""
+    with pytest.raises(OptionError, match="a quote is not closed"):
+        parse_view("a; select=label == 'x; color_by=w")
+
+
 @pytest.mark.parametrize("title", ["", "  ", "two\nlines", "\u2028", "a\x7fb", "\x00"])
 def test_a_title_is_one_line_of_text(title: str) -> None:
     """Titles stand in lists, files and addresses."""
@@ -268,8 +292,8 @@ def test_toml_brings_views_back(tmp_path: Path) -> None:
     assert len(tomllib.loads(text)["view"]) == 3
     (tmp_path / "v.toml").write_text(text, encoding="utf-8")
     again = read_views(tmp_path / "v.toml")
-    assert [view.as_dict() for view in again] == [view.as_dict() for view in views]
-    assert again[2].layout_file == tmp_path / "places.csv"
+    assert [view.as_dict() for view in again[:2]] == [view.as_dict() for view in views[:2]]
+    assert again[2].layout_file == Path("places.csv").absolute()  # where it was said
     assert parse_view(str(tmp_path / "v.toml")) == again
 
 

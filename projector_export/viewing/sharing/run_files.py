@@ -58,19 +58,17 @@ def render_config_json(
 
 
 def _folders(embeddings: Sequence[SharedEmbedding]) -> list[str]:
-    """The name of an export is its folder's; others' names may not be able to be one."""
-    taken = {one.name for one in embeddings if one.manifest is not None}
-    folders = []
-    for one in embeddings:
-        folder = one.name
-        if one.manifest is None:
-            number, base = 2, safe_name(one.name)
-            folder = base
-            while folder in taken:
-                folder, number = f"{base}_{number}", number + 1
-            taken.add(folder)
-        folders.append(folder)
-    return folders
+    """Return a folder's name for each; a config may call embeddings anything, `../x` too."""
+    folders: dict[int, str] = {}
+    # Those of exports first: they keep their folders' names.
+    order = sorted(range(len(embeddings)), key=lambda i: embeddings[i].manifest is None)
+    for i in order:
+        folder = base = safe_name(embeddings[i].name)
+        number = 2
+        while folder in folders.values():
+            folder, number = f"{base}_{number}", number + 1
+        folders[i] = folder
+    return [folders[i] for i in range(len(embeddings))]
 
 
 def _contents(one: SharedEmbedding) -> dict[str, bytes]:
