@@ -166,7 +166,12 @@ def test_selection_as_views_adds_bookmarks_once(
     assert "bookmarks added" in capsys.readouterr().out
     assert [s["label"] for s in open_export(out).states] == [*before, "group"]
     assert run(["selection", out, saved, "--as-views", "--bookmark", "group"]) == 0
-    assert "none that is new" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said == f"already in {out / 'e'}, and left so: as 'group'\n"
+    argv = ["selection", out, saved, "--as-views", "--bookmark", "group", "--rename", "群"]
+    assert run(argv) == 0
+    assert capsys.readouterr().out == said
+    assert [s["label"] for s in open_export(out).states] == [*before, "group"]
     text = saved.read_text(encoding="utf-8").replace(
         '"selectedPoints": [1]', '"selectedPoints": [0]'
     )
@@ -176,6 +181,49 @@ def test_selection_as_views_adds_bookmarks_once(
     argv = ["selection", out, saved, "--as-views", "--bookmark", "group", "--rename", "群"]
     assert run(argv) == 0
     assert [s["label"] for s in open_export(out).states] == [*before, "group", "群"]
+
+
+def test_the_run_s_own_bookmarks_are_left_out_unless_named(
+    out: Path, saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The viewer's download holds all of the panel, so also what the export shipped."""
+    own = open_export(out).states
+    titles = [state["label"] for state in own]
+    assert len(own) > 1
+    mine = json.loads(saved.read_text(encoding="utf-8"))
+    target = out.parent / "t.csv"
+    saved.write_text(json.dumps([*own, mine[0]]), encoding="utf-8")
+    assert run(["selection", out, saved, target]) == 0
+    left = f"{len(own)} bookmarks of the run are left out; --bookmark TITLE takes one"
+    assert left in capsys.readouterr().err
+    assert set(pl.read_csv(target)["bookmark"]) == {"外れ"}
+    assert run(["selection", out, saved, "--bookmark", titles[0]]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{titles[0]}: ")
+    assert "left out" not in said.err
+    saved.write_text(json.dumps(own), encoding="utf-8")
+    assert run(["selection", out, saved, out.parent / "none.csv"]) == 1
+    said = capsys.readouterr().err
+    for text in (*map(repr, titles), "--bookmark"):
+        assert text in said
+    assert not (out.parent / "none.csv").exists()
+    assert run(["selection", out, saved, "--as-views"]) == 0
+    assert "load the page again" not in capsys.readouterr().out
+
+
+def test_the_export_s_own_files_are_no_target(
+    out: Path, saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even with --force, by whatever path."""
+    (out.parent / "link").symlink_to(out / "e")
+    before = {path.name: path.read_bytes() for path in (out / "e").iterdir()}
+    for target in (out / "e/points.parquet", out / "e", out.parent / "link/new.csv"):
+        assert run(["selection", out, saved, target, "--force"]) == 1
+        assert "is inside the export" in capsys.readouterr().err
+    argv = ["neighbors", out, "#5", "--force", "--save", out / "e/points.parquet"]
+    assert run(argv) == 1
+    assert "is inside the export" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (out / "e").iterdir()} == before
 
 
 def test_relabel_tells_what_changes_before_and_after(
@@ -223,11 +271,17 @@ def test_neighbors_prints_and_saves(out: Path, capsys: pytest.CaptureFixture[str
     assert (out.parent / "n.txt").read_text(encoding="utf-8") == lines
     assert run(["neighbors", out, "#5", "-k", "2", "--save", out.parent / "n.csv", "--quiet"]) == 0
     table = pl.read_csv(out.parent / "n.csv")
-    assert table.columns == ["item", "row", "rank", "neighbor", "neighbor_row", "angle_deg"]
+    assert table.columns == [
+        "item", "row", "path", "rank", "neighbor", "neighbor_row", "neighbor_path", "angle_deg"
+    ]  # fmt: skip
     assert table["neighbor_row"].to_list() == [4, 6]
     assert run(["neighbors", out, "#5", "--save", out.parent / "n.csv"]) == 1
     assert "give --force" in capsys.readouterr().err
-    assert run(["neighbors", out, "#5", "--save", out.parent / "folder"]) == 1
+    capsys.readouterr()
+    for name in ("folder", "n.xlsx"):
+        assert run(["neighbors", out, "#5", "--save", out.parent / name]) == 1
+        expected = f"--save is {out.parent / name}; expected a name in .txt .csv"
+        assert expected in " ".join(capsys.readouterr().err.split())
     assert run(["neighbors", out, "0033.png"]) == 1
     assert "did you mean '0003.png'" in capsys.readouterr().err
     assert run(["neighbors", out, "#5", "-k", "1", "--json"]) == 0

@@ -39,7 +39,7 @@ def selection(
     name: Name = None,
     bookmark: Annotated[
         list[str] | None,
-        typer.Option(help="Title of a saved bookmark, repeatable.  [default: all]"),
+        typer.Option(help="Title of a saved one, repeatable.  [default: all but the run's own]"),
     ] = None,
     points: Annotated[
         str, typer.Option(help="Which points: selected, isolated, or both (one or the other).")
@@ -67,12 +67,17 @@ def selection(
     from projector_export.projector.exports import open_export
     from projector_export.viewing.round_trip.saved_state import choose_states, read_states
     from projector_export.viewing.round_trip.selected_items import take_items
+    from projector_export.viewing.written_files import check_outside
 
     if rename is not None and not as_views:
         raise OptionError("--rename belongs to --as-views, which is not given")
     _check_target(target, files, force=force)
     export = open_export(out, name)
+    if target is not None:
+        check_outside(target, export)
     states = choose_states(read_states(state, export), bookmark or [])
+    if not bookmark:
+        states = _leave_out_known(export, states, adding=as_views and target is None, quiet=quiet)
     items = take_items(export, states, which=points, root=root)  # type: ignore[arg-type]
     if as_views:
         _add_states(export, states, rename, quiet=quiet or as_json)
@@ -141,18 +146,28 @@ def neighbors(
     """Print the nearest neighbours of points: 'blue: red 47.6°, yellow 51.9°'."""
     from projector_export.projector.angles import is_reduced
     from projector_export.projector.exports import open_export
-    from projector_export.viewing.round_trip.item_files import target_kind, write_file, write_table
+    from projector_export.viewing.round_trip.item_files import (
+        TABLE_SUFFIXES,
+        target_kind,
+        write_table,
+    )
     from projector_export.viewing.round_trip.neighbor_lines import (
         find_neighbors,
         find_rows,
         render_lines,
     )
+    from projector_export.viewing.written_files import check_outside, write_file
 
-    if save is not None and target_kind(save, force=force) == "folder":
+    if save is not None and (
+        save.suffix.lower() not in (".txt", *TABLE_SUFFIXES)
+        or target_kind(save, force=force) == "folder"
+    ):
         raise OptionError(f"--save is {save}; expected a name in .txt .csv .tsv .jsonl or .parquet")
     export = open_export(out, name)
+    if save is not None:
+        check_outside(save, export)
     table = find_neighbors(export, find_rows(export, items), k=k)
-    lines = render_lines(table)
+    lines = render_lines(table, export)
     if is_reduced(export) and not quiet:
         note(
             f"the viewer has {export.embedding.shape[1]} principal components of "
@@ -178,13 +193,36 @@ def _check_target(target: Path | None, files: str | None, *, force: bool) -> Non
         raise OptionError(f"--files is {files!r}; expected copy or link")
 
 
+def _leave_out_known(
+    export: Export, states: list[SavedState], *, adding: bool, quiet: bool
+) -> list[SavedState]:
+    """Return what is not of the run; everything where there is nothing else but to add it."""
+    from projector_export.viewing.round_trip.shared_states import leave_out_known
+
+    fresh = leave_out_known(export, states)
+    if not fresh and adding:
+        return states
+    if not fresh:
+        listed = ", ".join(repr(state.title) for state in states)
+        raise OptionError(
+            f"all {len(states)} saved bookmarks are the run's own: {listed}; save a new one in the "
+            "viewer, or give --bookmark TITLE to take one of these"
+        )
+    if (left := len(states) - len(fresh)) and not quiet:
+        own = "bookmark of the run is" if left == 1 else "bookmarks of the run are"
+        note(f"{left} {own} left out; --bookmark TITLE takes one")
+    return fresh
+
+
 def _add_states(
     export: Export, states: list[SavedState], rename: str | None, *, quiet: bool
 ) -> None:
     from projector_export.editing import rewrite_export
     from projector_export.projector.bookmarks import render_states
-    from projector_export.viewing.round_trip.shared_states import new_states
+    from projector_export.viewing.round_trip.shared_states import leave_out_known, new_states
 
+    unknown = leave_out_known(export, states)
+    there = [state for state in states if state not in unknown]
     fresh = new_states(export, states, rename=rename)
     everything = [*export.states, *fresh]
     if fresh:
@@ -192,8 +230,13 @@ def _add_states(
         titles = [state["label"] for state in everything]
         for warning in rewrite_export(export, content, facts={"views": titles}):
             note(warning)
-    if not quiet:
-        added = ", ".join(repr(state["label"]) for state in fresh) or "none that is new"
+    if quiet:
+        return
+    if there:
+        listed = ", ".join(repr(state.title) for state in there)
+        typer.echo(f"already in {export.folder}, and left so: as {listed}")
+    if fresh:
+        added = ", ".join(repr(state["label"]) for state in fresh)
         typer.echo(f"bookmarks added to {export.folder}: {added}; load the page again")
 
 

@@ -23,7 +23,7 @@ DEGREES = {
     "yellow": -51.94,
     "purple": 52.4,
     "grün": 170.0,
-    "blue ": 180.0,
+    "cyan": 180.0,
 }
 
 
@@ -47,14 +47,14 @@ def settings(metric: str = "cosine", **options: object) -> Settings:
 
 def lines(export: Export, wanted: list[str], k: int) -> list[str]:
     """Return what is printed."""
-    return render_lines(find_neighbors(export, find_rows(export, wanted), k=k))
+    return render_lines(find_neighbors(export, find_rows(export, wanted), k=k), export)
 
 
 def test_a_line_tells_the_nearest_and_their_angles(tmp_path: Path) -> None:
     """Lines like `blue: red 47.6°, yellow 51.9°, purple 52.4°`, whatever the vectors' lengths."""
     export = export_colors(tmp_path, settings())
     assert lines(export, ["blue"], 3) == ["blue: red 47.6°, yellow 51.9°, purple 52.4°"]
-    assert lines(export, ["grün", "red"], 1) == ["grün: blue 10.0°", "red: purple 4.8°"]
+    assert lines(export, ["grün", "red"], 1) == ["grün: cyan 10.0°", "red: purple 4.8°"]
 
 
 def test_distances_have_no_degrees(tmp_path: Path) -> None:
@@ -62,7 +62,11 @@ def test_distances_have_no_degrees(tmp_path: Path) -> None:
     export = export_colors(tmp_path, settings("euclidean"), scale=1000)
     assert lines(export, ["blue"], 2) == ["blue: red 1517, yellow 2510"]
     table = find_neighbors(export, [0], k=2)
-    assert table.columns == ["item", "row", "rank", "neighbor", "neighbor_row", "distance"]
+    assert table.columns == [
+        "item", "row", "path", "rank", "neighbor", "neighbor_row", "neighbor_path", "distance"
+    ]  # fmt: skip
+    assert table["path"].to_list() == ["c/0.png", "c/0.png"]
+    assert table["neighbor_path"].to_list() == ["c/1.png", "c/2.png"]
     assert table["distance"].to_list() == pytest.approx([1517.5, 2510.2], abs=0.1)
 
 
@@ -95,14 +99,34 @@ def test_k_out_of_range_is_refused(tmp_path: Path, k: int) -> None:
         find_neighbors(export, [0], k=k)
 
 
+def test_angles_have_four_decimals(tmp_path: Path) -> None:
+    """What float32 vectors add beyond that is no angle; without paths there are no such columns."""
+    vectors = np.float32([[1, 0], [3, 1], [-2, 5]])
+    export_points(Points(vectors, name="e"), tmp_path, settings=settings())
+    table = find_neighbors(open_export(tmp_path), [0], k=2)
+    assert table.columns == ["item", "row", "rank", "neighbor", "neighbor_row", "angle_deg"]
+    assert table["angle_deg"].to_list() == [18.4349, 111.8014]
+
+
+def test_points_that_look_alike_are_told_apart_by_row(tmp_path: Path) -> None:
+    """Where labels repeat in the export, an item and a neighbour have their rows."""
+    vectors = np.float32([[1, 0], [0, 1], [1, 0.1], [-1, -1]])
+    columns = pl.DataFrame({"label": ["a", "b", "a ", "c"]})
+    export_points(Points(vectors, columns, name="e"), tmp_path, settings=settings())
+    export = open_export(tmp_path)
+    assert lines(export, ["#0", "b"], 2) == [
+        "a (#0): a (#2) 5.7°, b 90.0°", "b: a (#2) 84.3°, a (#0) 90.0°"
+    ]  # fmt: skip
+
+
 def test_points_that_share_a_label_have_a_line_each(tmp_path: Path) -> None:
     """LABEL may name several points: one line each, told apart by their rows."""
-    vectors = np.float32([[1, 0], [0, 1], [1, 0.1], [0.1, 1], [-1, -1]])
+    vectors = np.float32([[1, 0], [0, 1], [1, 0.1], [0.1, 1], [-1, -0.9]])
     columns = pl.DataFrame({"label": ["a", "a", "b\n\x1b[31m", None, "e"]})
     export_points(Points(vectors, columns, name="e"), tmp_path, settings=settings())
     export = open_export(tmp_path)
     assert lines(export, ["a", "e"], 1) == [
-        "a (#0): b [31m 5.7°", "a (#1): (empty) 5.7°", "e: a 135.0°"
+        "a (#0): b [31m 5.7°", "a (#1): (empty) 5.7°", "e: a (#1) 132.0°"
     ]  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -169,6 +171,49 @@ def test_a_failure_leaves_the_old_site(
         share_run(run, tmp_path / "site", kind="site", force=True)
     assert everything_in(tmp_path / "site") == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_site_that_a_killed_run_left_aside_is_put_back(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two moves; then the next run fails too, and the old site is there."""
+    share_run(run, tmp_path / "site", kind="site", names=["pictures"])
+    before = everything_in(tmp_path / "site")
+    for name in (".site.abcd1234", ".site.mine"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "site").rename(tmp_path / ".site.abcd1234/old")
+    (tmp_path / ".site.mine/old").mkdir()
+    write = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        if path.name == "page.js":
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match="No space left"):
+            share_run(run, tmp_path / "site", kind="site")
+    assert everything_in(tmp_path / "site") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".site.mine", "site"]
+
+
+def test_leftovers_of_killed_runs_go(run: Path, tmp_path: Path) -> None:
+    """Once a site is in place; not what is somebody's, nor what a run may be writing now."""
+    share_run(run, tmp_path / "site", kind="site", names=["pictures"])
+    (tmp_path / ".site.replaced").mkdir()
+    shutil.copytree(tmp_path / "site", tmp_path / ".site.replaced/old")
+    for name in (".site.stale_00", ".site.writing0", ".site.foreign0", ".site.notours0"):
+        (tmp_path / name / "new").mkdir(parents=True)
+    (tmp_path / ".site.foreign0/old").mkdir()
+    (tmp_path / ".site.foreign0/old/mine.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / ".site.notours0/notes").mkdir()
+    for name in (".site.stale_00", ".site.foreign0", ".site.notours0"):
+        os.utime(tmp_path / name, (0, 0))
+    share_run(run, tmp_path / "site", kind="site", force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".site.foreign0", ".site.notours0", ".site.writing0", "site"
+    ]  # fmt: skip
 
 
 def test_base_url_makes_whole_addresses(run: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from projector_export.viewing.pictures.interactive import render_interactive
 from projector_export.viewing.pictures.picture import Style, check_picture_options, render_picture
 from projector_export.viewing.pictures.scene import state_title
 from projector_export.viewing.pictures.sheet_content import Sheet, available_sheets
+from projector_export.viewing.written_files import check_outside, write_file
 
 PictureKind = Literal["png", "svg", "pdf", "plotly"]
 KINDS: tuple[PictureKind, ...] = ("png", "svg", "pdf", "plotly")
@@ -111,7 +111,8 @@ def write_pictures(
             if tell:
                 tell(f"left out: {error}")
             continue
-        written.append(_write(target / job.file, content))
+        write_file(content, target / job.file)
+        written.append(target / job.file)
     if not written:
         raise DataError(f"none of the views of {export.folder} can be drawn; see the notes")
     return written
@@ -214,12 +215,7 @@ def _sheet_renderer(
 
 
 def _check_target(target: Path, export: Export, files: Sequence[str], *, force: bool) -> None:
-    real, folder = Path(os.path.realpath(target)), Path(os.path.realpath(export.folder))
-    if real == folder or folder in real.parents:
-        raise OutputError(
-            f"{target} is inside the export {export.folder}, which holds only its own files; "
-            "choose another TARGET"
-        )
+    check_outside(target, export)
     if target.exists() and not target.is_dir():
         raise OutputError(f"{target} is a file; expected a folder to write to: choose another")
     there = [file for file in files if os.path.lexists(target / file)]
@@ -228,21 +224,6 @@ def _check_target(target: Path, export: Export, files: Sequence[str], *, force: 
             f"{target} already has {len(there)} of these {len(files)} files ({there[0]}, ...); "
             "give --force to replace them or choose another TARGET"
         )
-
-
-def _write(path: Path, content: bytes) -> Path:
-    beside = path.with_name(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise OutputError(
-            f"cannot write {path} ({error.strerror}); choose another TARGET or mend the cause"
-        ) from error
-    return path
 
 
 def _safe_stem(title: str) -> str:

@@ -6,10 +6,8 @@ and nothing there is ever replaced.
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import io
-import os
 import shutil
 import unicodedata
 from collections.abc import Sequence
@@ -20,6 +18,7 @@ import polars as pl
 
 from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
 from projector_export.points import as_text
+from projector_export.viewing.written_files import write_file
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 Files = Literal["copy", "link"]
@@ -87,23 +86,6 @@ def write_file_list(files: Sequence[Path], target: Path) -> None:
         if len(line.splitlines()) != 1:
             raise DataError(f"{line!r} has a line break in its name; write a table instead")
     write_file("".join(f"{line}\n" for line in lines).encode("utf-8"), target)
-
-
-def write_file(content: bytes, target: Path) -> None:
-    """Write beside, then move into place.
-
-    Raises:
-        OutputError: the disk refuses.
-    """
-    beside = target.with_name(f".staging-{os.getpid()}{target.suffix}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(content)
-        os.replace(beside, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise OutputError(f"cannot write {target} ({error.strerror})") from error
 
 
 def place_files(files: Sequence[Path], folder: Path, how: Files = "copy") -> list[Path]:

@@ -61,7 +61,8 @@ def find_neighbors(export: Export, rows: Sequence[int], *, k: int = 5) -> pl.Dat
 
     Returns:
         A row a neighbour: `item` and `neighbor` (labels), `row` and `neighbor_row` (of the input),
-        `rank` from 1, and `angle_deg`, or `distance` for the euclidean metric.
+        `path` and `neighbor_path` where the export has paths, `rank` from 1, and `angle_deg` (to
+        four decimals), or `distance` for the euclidean metric.
 
     Raises:
         OptionError: k is out of range.
@@ -71,48 +72,51 @@ def find_neighbors(export: Export, rows: Sequence[int], *, k: int = 5) -> pl.Dat
         raise OptionError(f"k is {k}; expected 1 to {n - 1}, since there are {n} points")
     measure = measure_of(export)
     nearest = find_nearest(export.vectors, np.array(rows, dtype=np.int64), k=k, measure=measure)
-    labels = as_text(export.columns[LABEL])
-    source_rows = export.columns[SOURCE_ROW]
-    items = np.repeat(np.array(rows, dtype=np.int64), k)
-    neighbors = nearest.rows.ravel()
-    value = "distance" if measure == "distance" else "angle_deg"
-    return pl.DataFrame(
-        {
-            "item": labels.gather(items),
-            "row": source_rows.gather(items),
-            "rank": np.tile(np.arange(1, k + 1), len(rows)),
-            "neighbor": labels.gather(neighbors),
-            "neighbor_row": source_rows.gather(neighbors),
-            value: nearest.values.ravel(),
-        }
+    columns = export.columns.select(
+        as_text(export.columns[LABEL]).alias("item"),
+        pl.col(SOURCE_ROW).alias("row"),
+        *(["path"] if "path" in export.columns.columns else []),
     )
+    items = np.repeat(np.array(rows, dtype=np.int64), k)
+    measured = pl.Series("distance", nearest.values.ravel())
+    if measure != "distance":
+        measured = measured.alias("angle_deg").round(4)
+    ranks = pl.Series("rank", np.tile(np.arange(1, k + 1), len(rows)))
+    found = columns[nearest.rows.ravel()].rename(
+        lambda name: "neighbor" if name == "item" else f"neighbor_{name}"
+    )
+    return columns[items].with_columns(ranks, *found.get_columns(), measured)
 
 
-def render_lines(neighbors: pl.DataFrame) -> list[str]:
+def render_lines(neighbors: pl.DataFrame, export: Export) -> list[str]:
     """Return a line an item: `blue: red 47.6°, yellow 51.9°`.
 
-    Where items share a label their row numbers tell them apart: `blue (#12): ...`. Distances have
-    no unit, and four digits.
+    Where points of the export look alike by their labels, row numbers tell them apart:
+    `blue (#12): red (#3) 47.6°`. Distances have no unit, and four digits.
     """
-    shown = one_line(pl.col("item", "neighbor"))
-    table = neighbors.with_columns(shown).with_columns(
-        pl.col("item", "neighbor").replace("", EMPTY)
-    )
-    items = table.unique("row", maintain_order=True)
-    shared = set(items.filter(pl.col("item").is_duplicated())["item"])
+    labels = export.columns.select(_shown(pl.lit(as_text(export.columns[LABEL])))).to_series()
+    shared = set(labels.filter(labels.is_duplicated()))
+    table = neighbors.with_columns(_shown(pl.col("item", "neighbor")))
     lines = []
     for (row,), own in table.group_by("row", maintain_order=True):
-        item = own["item"][0]
-        head = f"{item} (#{row})" if item in shared else item
-        lines.append(f"{head}: {', '.join(_neighbor_texts(own))}")
+        pairs = zip(own["neighbor"], own["neighbor_row"], _values(own), strict=True)
+        near = ", ".join(f"{_named(label, at, shared)} {value}" for label, at, value in pairs)
+        lines.append(f"{_named(own['item'][0], row, shared)}: {near}")
     return lines
 
 
-def _neighbor_texts(own: pl.DataFrame) -> list[str]:
+def _shown(labels: pl.Expr) -> pl.Expr:
+    return one_line(labels).replace("", EMPTY)
+
+
+def _named(label: str, row: object, shared: set[str]) -> str:
+    return f"{label} (#{row})" if label in shared else label
+
+
+def _values(own: pl.DataFrame) -> list[str]:
     if "angle_deg" in own.columns:
-        pairs = own.select("neighbor", "angle_deg").iter_rows()
-        return [f"{name} {angle:.1f}°" for name, angle in pairs]
-    return [f"{name} {d:.4g}" for name, d in own.select("neighbor", "distance").iter_rows()]
+        return [f"{angle:.1f}°" for angle in own["angle_deg"]]
+    return [f"{distance:.4g}" for distance in own["distance"]]
 
 
 def _hint(name: str, labels: pl.Series) -> str:

@@ -14,6 +14,12 @@ from projector_export.viewing.round_trip.saved_state import SavedState
 _NEEDED = ("projections", "pcaComponentDimensions", "cameraDef", "selectedProjection")
 
 
+def leave_out_known(export: Export, states: Sequence[SavedState]) -> list[SavedState]:
+    """Return the saved bookmarks that the run does not have, in their order."""
+    known = [_content(state) for state in export.states]
+    return [saved for saved in states if _content(saved.state) not in known]
+
+
 def new_states(
     export: Export, states: Sequence[SavedState], *, rename: str | None = None
 ) -> list[dict[str, Any]]:
@@ -31,8 +37,7 @@ def new_states(
         OptionError: a title is empty, or taken.
         DataError: a state lacks what the viewer needs to show it.
     """
-    known = [_content(state) for state in export.states]
-    fresh = [dict(saved.state) for saved in states if _content(saved.state) not in known]
+    fresh = [dict(saved.state) for saved in leave_out_known(export, states)]
     if rename is not None:
         for number, state in enumerate(fresh, start=1):
             state["label"] = rename if len(fresh) == 1 else f"{rename} {number}"

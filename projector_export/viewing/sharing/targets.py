@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from projector_export.errors import NameTakenError, OutputError
 from projector_export.viewing.sharing.site import MARKER
 from projector_export.viewing.sharing.viewer_page import GENERATOR
+from projector_export.viewing.written_files import write_file
 
 _HEAD_BYTES = 4096
+_STALE_S = 3600  # a site is written in seconds
 
 
 def check_target(target: Path, kind: str, *, force: bool) -> None:
@@ -46,33 +51,20 @@ def put_file(target: Path, content: bytes) -> None:
     Raises:
         OutputError: the disk refuses; what was there is unchanged.
     """
-    beside: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)
-        beside = Path(name)
-        with open(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.chmod(0o666 & ~_umask())
-        os.replace(beside, target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {target} ({error.strerror}); nothing was changed"
-        ) from error
-    finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+    write_file(content, target)
 
 
 def put_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder beside, then move it into place; an earlier one goes only then.
+
+    A site that a run, killed in between, has left aside is put back first.
 
     Raises:
         OutputError: the disk refuses; what was there is unchanged.
     """
     parent = target.absolute().parent
     try:
+        _put_back(target)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
     except OSError as error:
         raise OutputError(f"cannot write to {parent} ({error.strerror})") from error
@@ -89,6 +81,8 @@ def put_folder(target: Path, files: Mapping[str, bytes]) -> None:
     finally:
         if target.exists() or not old.exists():
             shutil.rmtree(work, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the site is in place whatever lies beside it
+        _remove_leftovers(target)
 
 
 def _swap(fresh: Path, target: Path, old: Path) -> None:
@@ -100,6 +94,41 @@ def _swap(fresh: Path, target: Path, old: Path) -> None:
         if old.exists() and not target.exists():
             old.rename(target)
         raise
+
+
+def _put_back(target: Path) -> None:
+    """Give a missing target the latest site that was moved aside for a new one."""
+    if target.exists() or target.is_symlink():
+        return
+    for work in _leftovers(target):
+        if not _why_no_site(work / "old"):
+            (work / "old").rename(target)
+            shutil.rmtree(work, ignore_errors=True)
+            return
+
+
+def _remove_leftovers(target: Path) -> None:
+    for work in _leftovers(target):
+        old = work / "old"
+        # What has none may be of a run that is writing now.
+        done = old.exists() or time.time() - work.stat().st_mtime > _STALE_S
+        if done and not (old.exists() and _why_no_site(old)):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    """Return the folders beside a target that were made for writing it, latest first."""
+    named = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}")
+    found = [
+        path
+        for path in target.absolute().parent.iterdir()
+        if named.fullmatch(path.name)
+        and path.is_dir()
+        and not path.is_symlink()
+        and os.access(path, os.R_OK | os.W_OK | os.X_OK)
+        and {one.name for one in path.iterdir()} <= {"new", "old"}
+    ]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _why_not_ours(target: Path, kind: str) -> str:
@@ -141,9 +170,3 @@ def _why_no_site(target: Path) -> str:
 def _is_empty_folder(target: Path, kind: str) -> bool:
     is_folder = kind == "site" and target.is_dir() and not target.is_symlink()
     return is_folder and not any(target.iterdir())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
