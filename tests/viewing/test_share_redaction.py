@@ -101,7 +101,7 @@ def test_a_redacted_column_is_nowhere(run: Path, tmp_path: Path, kind: Kind) -> 
         "path": "tells what was left out",
     }
     assert {"label", "short", "age", "score", "cluster", "anomaly_kind"} <= set(one.columns)
-    assert one.titles[3:] == ("View 4", "View 5", "named by town", "In label's colours", "plain")
+    assert one.titles[3:] == ("View 4", "View 5", "View 6", "In label's colours", "View 8")
 
 
 def test_views_fall_back_and_keep_their_points(run: Path) -> None:
@@ -273,3 +273,131 @@ def test_columns_of_other_programs_embeddings_go_too(run: Path, tmp_path: Path) 
     assert found_in(contents, "Ōsaka") == found_in(contents, "town") == []
     names = [e["tensorName"] for e in json.loads(PluginReader(out).get("/info"))["embeddings"]]
     assert names == ["ours", "their tensor", "u"]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([f"{100 + i}-29-6{i:03d}" for i in range(10)], "SSN {} ok"),
+        ([51000.5 + i for i in range(10)], "earns {} a year"),
+        ([10203040 + i for i in range(10)], "memo {}"),
+        ([1990 + i for i in range(10)], "born {}"),
+        (["A+", "B-"] * 5, "grade {}, fair"),
+    ],
+)
+@pytest.mark.parametrize("every", [1, 2, 10])
+def test_values_with_digits_and_signs_are_known(
+    tmp_path: Path, values: list[Any], text: str, every: int
+) -> None:
+    """One row that names its own value tells it; titles do as well, and our numbers stay."""
+    notes = [text.format(v) if i % every == 0 else "nothing" for i, v in enumerate(values)]
+    columns = {"label": [f"item {i}" for i in range(10)], "secret": values, "note": notes}
+    out = export_small(tmp_path / "run", n=10, columns=columns)
+    add_bookmarks(out, "small", {f"cluster_00: {values[0]} (100 %)": {}, "harmless": {}})
+    (one,) = collect(out, redaction=Redaction(("secret",)))
+    assert set(one.left_out) == {"secret", "note"}
+    assert one.titles[-1] == "harmless"
+    assert one.titles[-2] == f"View {len(one.titles) - 1}"
+
+
+def test_floats_are_known_as_the_viewer_shows_them(tmp_path: Path) -> None:
+    """1234.56789012 is 1234.568 in metadata.tsv."""
+    values = [1234.56789012 + i for i in range(10)]
+    columns = {"label": ["x y"] * 10, "pay": values, "note": ["gets 1234.568"] + ["none"] * 9}
+    out = export_small(tmp_path / "run", n=10, columns=columns)
+    (one,) = collect(out, redaction=Redaction(("pay",)))
+    assert set(one.left_out) == {"pay", "note"}
+
+
+@pytest.mark.parametrize(
+    ("title", "is_path"),
+    [
+        ("cluster_00: /home/mia/secret/a56.png", True),
+        ("cluster_00: secret/a56.png (10 %)", True),
+        ("see C:\\mia\\a", True),
+        ("from ~/pictures", True),
+        ("this and/or that, 50 / 50", False),
+        ("<b>x</b></i>", False),
+    ],
+)
+def test_titles_that_hold_paths_are_told_and_renamed(
+    tmp_path: Path, title: str, is_path: bool
+) -> None:
+    """Anywhere in the title."""
+    out = export_small(tmp_path / "run", n=10)
+    add_bookmarks(out, "small", {title: {}})
+    shared = share_run(out, tmp_path / "a.zip", kind="zip")
+    assert ("small/bookmarks.json" in shared.path_files) == is_path
+    no_paths = Redaction(paths=True)
+    shared = share_run(out, tmp_path / "b.zip", kind="zip", redaction=no_paths)
+    assert (title in shared.embeddings[0].titles) != is_path
+    assert "small/bookmarks.json" not in shared.path_files
+
+
+def test_cluster_names_with_paths_go(tmp_path: Path) -> None:
+    """Relative or absolute, and wherever they stand in the text."""
+    labels = [f"{i} of a/b.png (x)" for i in range(10)]
+    notes = ["", "see /home/mia/x", *[""] * 8]
+    columns = {"label": labels, "note": notes}
+    out = export_small(tmp_path / "run", n=10, columns=columns)
+    (one,) = collect(out, redaction=Redaction(paths=True))
+    assert {"note", "nearest", "cluster_name"} <= set(one.left_out)
+
+
+def test_files_of_descriptions_are_never_shared(tmp_path: Path) -> None:
+    """A layout's file and `rows FILE` lie on this machine; the rest of a description stays."""
+    out = export_small(tmp_path / "run", n=10)
+    described = {
+        "layout": "/home/mia/at.csv", "select": "rows /home/mia/r.txt", "isolate": 'rows"r.txt"',
+        "color_by": "cluster",
+    }  # fmt: skip
+    add_bookmarks(out, "small", {"mine": {"projector_export": described}})
+    (one,) = collect(out)
+    assert one.states[-1]["projector_export"] == {"color_by": "cluster"}
+    assert one.states[0] == open_export(out, "small").states[0]
+
+
+def test_descriptions_stay_that_tell_nothing(run: Path, tmp_path: Path) -> None:
+    """Others go with their titles, and views chosen by what went are told; unknown keys go."""
+    out = export_small(tmp_path / "run", n=60, columns=people())
+    told = {
+        "rows": "rows /mia/r.txt", "both": "rows r.txt and home_town == Timbuktu",
+        "good": "top 5 by age", "by column": "home_town == Timbuktu", "by word": "label == Timbuktu"
+    }  # fmt: skip
+    bookmarks = {
+        title: {"projector_export": {"select": select}, "extra": "Timbuktu"}
+        for title, select in told.items()
+    }
+    add_bookmarks(out, "small", bookmarks)
+    (one,) = collect(out, redaction=Redaction(("home_town",)))
+    good, column, word = one.states[-3:]
+    before = open_export(out, "small").states
+    assert good["label"] == "good"
+    assert good["projector_export"] == {"select": "top 5 by age"}
+    assert one.states[0] == before[0], "all of the viewer's own keys stay"
+    n = len(before)
+    assert [column["label"], word["label"]] == [f"View {n - 1}", f"View {n}"]
+    assert [state["label"] for state in one.states[-5:-3]] == ["rows", f"View {n - 3}"]
+    assert b"r.txt" not in (one.bookmarks or b"")
+    assert not {"projector_export", "extra"} & (set(column) | set(word))
+    assert "extra" not in good
+    listed = f"View {n - 3}, View {n - 1}, View {n}"
+    assert f"3 views were chosen by what is left out ({listed})" in one.notes[0]
+
+
+def test_names_that_tell_a_value(tmp_path: Path) -> None:
+    """A column of the value's name goes, numbers too; a run's or embedding's name is noted."""
+    people = ["Alice", "New York", "Bo"] * 3 + ["Bo"]
+    columns = {
+        "label": ["x y"] * 10,
+        "person": people,
+        "is_alice": [1, 0] * 5,
+        "new_york": [0, 1] * 5,
+        "bo": [0, 1] * 5,
+        "about": [0, 1] * 5,
+    }
+    out = export_small(tmp_path / "alice_run", "of_alice", n=10, columns=columns)
+    (one,) = collect(out, redaction=Redaction(("person",)))
+    assert set(one.left_out) == {"person", "is_alice", "new_york", "bo"}
+    assert any("embedding 'of_alice' tells" in note for note in one.notes)
+    assert any("run, 'alice_run', tells" in note for note in one.notes)

@@ -21,11 +21,16 @@ from projector_export.points import LABEL
 from projector_export.projector.bookmarks import render_states
 from projector_export.projector.config import read_embeddings
 from projector_export.projector.exports import Export, open_export
-from projector_export.projector.log_dir import MANIFEST, is_ours
+from projector_export.projector.log_dir import is_ours
 from projector_export.projector.metadata import render_metadata, viewer_names
 from projector_export.projector.read_back import PluginReader
 from projector_export.projector.viewer_points import SOURCE_ROW
-from projector_export.viewing.sharing.cleaning import clean_manifest, clean_states
+from projector_export.viewing.sharing.cleaning import (
+    clean_manifest,
+    clean_states,
+    state_names_paths,
+    without_files,
+)
 from projector_export.viewing.sharing.metadata_table import read_metadata, write_metadata
 from projector_export.viewing.sharing.redaction import (
     Redaction,
@@ -38,7 +43,7 @@ from projector_export.viewing.sharing.redaction import (
 )
 
 _SHOWN = "shown"
-_SERVED = ("metadata.tsv", "bookmarks.json", "sprite.png")
+_OWN_FILES = ("points.parquet", "skipped.tsv")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,7 @@ class SharedEmbedding:
         own_files: what else an export has; only a packed run does.
         left_out: columns that are not shared, each with the reason.
         path_columns: shared columns that hold paths.
+        has_paths_in_views: whether a bookmark's title or description holds one.
         notes: what the user should know.
     """
 
@@ -75,6 +81,7 @@ class SharedEmbedding:
     own_files: Mapping[str, bytes] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     path_columns: tuple[str, ...] = ()
+    has_paths_in_views: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -124,7 +131,12 @@ def collect(
     check_known("view", views, [t for one in sources for t in one.shared.titles], where=out)
     redaction = _own_names(redaction, sources, where=out)
     secrets = find_secrets([source.frame for source in sources], redaction)
-    return tuple(_redact(source, redaction, secrets, views) for source in sources)
+    shared = [_redact(source, redaction, secrets, views) for source in sources]
+    run = out.resolve().name
+    if secrets.stand_in_name(run) or secrets.stand_in(run):
+        note = f"the name of the run, {run!r}, tells what was left out; rename its folder"
+        shared[0] = replace(shared[0], notes=(*shared[0].notes, note))
+    return tuple(shared)
 
 
 def check_known(what: str, wanted: Sequence[str], known: Sequence[str], *, where: Path) -> None:
@@ -187,8 +199,7 @@ def _read_source(reader: PluginReader, entry: Mapping[str, Any], export: Export 
     )
     if export is not None:
         listed = export.manifest.get("files", {})
-        other = [f for f in listed if f not in (*_SERVED, export.embedding.tensor, MANIFEST)]
-        own_files = {file: export.read(file) for file in other}
+        own_files = {file: export.read(file) for file in _OWN_FILES if file in listed}
         shared = replace(shared, manifest=export.manifest, own_files=own_files)
     return _Source(shared, frame, export)
 
@@ -219,8 +230,11 @@ def _redact(
     source: _Source, redaction: Redaction, secrets: Secrets, views: Sequence[str]
 ) -> SharedEmbedding:
     shared = source.shared
-    if views:
-        states = [state for state in shared.states if state.get("label") in views]
+    before = shared.states
+    states = [state for state in before if not views or state.get("label") in views]
+    if not redaction.is_of_texts:  # else they are cleaned by what the whole descriptions name
+        states = [without_files(state) for state in states]
+    if states != before:
         shared = shared.with_states(states)
     if redaction.sprite:
         shared = replace(shared, sprite=None, tile_px=None)
@@ -230,7 +244,12 @@ def _redact(
     if redaction.is_of_texts:
         shared = _without_columns(source, shared, redaction, secrets)
     kept = read_metadata(shared.metadata)
-    return replace(shared, columns=tuple(kept.columns), path_columns=tuple(path_columns(kept)))
+    return replace(
+        shared,
+        columns=tuple(kept.columns),
+        path_columns=tuple(path_columns(kept)),
+        has_paths_in_views=any(map(state_names_paths, shared.states)),
+    )
 
 
 def _without_columns(
@@ -253,6 +272,8 @@ def _without_columns(
         notes.append(
             f"the labels of {shared.name!r} are file names; leave them out with --redact label"
         )
+    if secrets.stand_in_name(shared.name) or secrets.stand_in(shared.name):
+        notes.append(f"the name of the embedding {shared.name!r} tells what was left out")
     shared = replace(
         shared,
         metadata=metadata or None,
@@ -265,5 +286,18 @@ def _without_columns(
         return shared
     columns = read_metadata(metadata).columns
     colors = [name for name in columns if name != LABEL or LABEL not in left_out]
-    states = clean_states(shared.states, columns=columns, colors=colors, secrets=secrets)
-    return shared.with_states(states)
+    states, chosen = clean_states(
+        shared.states,
+        columns=columns,
+        colors=colors,
+        gone={*left_out, *(source.viewer_names.get(name, name) for name in left_out)},
+        secrets=secrets,
+        paths=redaction.paths,
+    )
+    if chosen:
+        views = f"{len(chosen)} views were" if len(chosen) > 1 else "1 view was"
+        notes.append(
+            f"{views} chosen by what is left out ({', '.join(chosen)}); "
+            "leave such out with --view, which names those to share"
+        )
+    return replace(shared.with_states(states), notes=tuple(notes))

@@ -11,11 +11,12 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
 from projector_export.points import LABEL, as_text
-from projector_export.projector.metadata import one_line
+from projector_export.projector.metadata import EMPTY, TEXT_MARK, one_line
 
 PATH_NAMES = frozenset(
     "path file image filename file_name filepath file_path image_path absolute_path".split()
@@ -36,10 +37,22 @@ _OWN_WORDS = frozenset(
 )
 _ABSOLUTE = r"^(?:(?:~|/[^/\s]+)/[^/\s]|[A-Za-z]:[\\/]|\\\\|file:)"
 _LOOKS_LIKE_PATH = rf"{_ABSOLUTE}|^\.{{1,2}}[\\/]|[^\s\\/][\\/][^\\/]+\.\w{{1,5}}$"
+# The same within a text; a slash of HTML's is none.
+_ABSOLUTE_WITHIN = (
+    r"(?:^|[^\w.\\/<~])"
+    r"(?:~/\S|/[^/\s<>]+/[^/\s]|/[^/\s<>]+\.\w{1,5}\b|[A-Za-z]:[\\/]|\\\\\w|file:/)"
+)
+_PATH_WITHIN = re.compile(
+    rf"{_ABSOLUTE_WITHIN}|(?:^|\s)\.{{1,2}}[\\/]\w|[^\s\\/<][\\/][^\\/\s<>]+\.\w{{1,5}}(?!\w)"
+)
 _LAST_PART = r"([^\\/]*)[\\/]*$"
 _CUT = "paths cut to file names"
 _MOST = 0.9  # share of the rows: some may be empty or differ
 _WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"[+-]?[\d.,]+(?:e[+-]?\d+)?")
+_LONG_NUMBER = 6  # characters: shorter ones stand in other texts by chance
+_LONG = 4
+_SHOWN_DIGITS = 7  # of floats in metadata.tsv
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Secrets:
     Attributes:
         names: of redacted columns, but for `label`, which every export has.
         texts: that are telling wherever they stand; folded, see `_fold`.
-        words: shorter ones, telling only where they stand alone.
+        words: shorter ones and short numbers, telling only where they stand alone.
     """
 
     names: tuple[str, ...] = ()
@@ -83,7 +96,18 @@ class Secrets:
         spaced = [name.replace("_", " ") for name in names]
         if any(known in text for known in (*self.texts, *names, *spaced)):
             return True
-        return not self.words.isdisjoint(_WORD.findall(text))
+        return any(_stands_alone(word, text) for word in self.words)
+
+    def stand_in_name(self, name: str) -> bool:
+        """Whether one is a part of a name between underscores, as in `is_alice`."""
+        parts = _as_name(name).split("_")
+        runs = {"_".join(parts[i:j]) for j in range(len(parts) + 1) for i in range(j)}
+        return not self._as_names.isdisjoint(runs)
+
+    @cached_property
+    def _as_names(self) -> frozenset[str]:
+        words = (word for word in self.words if not _NUMBER.fullmatch(word))
+        return frozenset(_as_name(text) for text in (*self.texts, *words)) - {""}
 
 
 def find_secrets(frames: Sequence[pl.DataFrame], redaction: Redaction) -> Secrets:
@@ -92,10 +116,12 @@ def find_secrets(frames: Sequence[pl.DataFrame], redaction: Redaction) -> Secret
     words: set[str] = set()
     for frame in frames:
         for name in set(redaction.columns) & set(frame.columns):
-            found = set(_texts(frame[name]).to_list()) - {""}
+            found = set().union(*_forms(frame[name]))
             telling = {text for text in found if _is_telling(text)}
             texts |= telling
-            if frame[name].dtype not in (pl.Boolean, pl.Float32, pl.Float64):
+            if frame[name].dtype.is_float():
+                words |= {text for text in found - telling if len(text) >= _LONG}
+            elif frame[name].dtype != pl.Boolean:
                 words |= found - telling
     names = tuple(sorted(set(redaction.columns) - {LABEL}))
     return Secrets(names, tuple(sorted(texts)), frozenset(words))
@@ -126,6 +152,9 @@ def choose_columns(
                 chosen.setdefault(made, f"made from {name}")
     for name in path_columns(frame) if redaction.paths else ():
         chosen.setdefault(name, _CUT if name == LABEL else "holds paths")
+    for name in ("nearest", "cluster_name") if redaction.paths and is_ours else ():
+        if name in frame.columns and any(map(holds_path, as_text(frame[name]).unique())):
+            chosen.setdefault(name, "holds paths")
     return {name: chosen[name] for name in frame.columns if name in chosen}
 
 
@@ -165,6 +194,11 @@ def label_is_a_path(frame: pl.DataFrame) -> bool:
     return False
 
 
+def holds_path(text: str) -> bool:
+    """Whether a path stands anywhere in a text, such as the title of a view."""
+    return _PATH_WITHIN.search(text) is not None
+
+
 def names_paths(value: object) -> bool:
     """Whether a text that looks like a path stands anywhere in a manifest."""
     if isinstance(value, Mapping):
@@ -178,6 +212,8 @@ def _what_it_tells(
     frame: pl.DataFrame, name: str, redacted: Sequence[str], secrets: Secrets
 ) -> str:
     """Return why a column goes, or nothing."""
+    if name != LABEL and secrets.stand_in_name(name):
+        return "is named after what was left out"
     texts = _texts(frame[name])
     for other in redacted:
         others = _texts(frame[other])
@@ -188,20 +224,42 @@ def _what_it_tells(
     if secrets.texts and texts.str.contains_any(list(secrets.texts)).any():
         return "tells what was left out"
     for other in redacted:
-        if _names_it_in_most_rows(texts, frame[other]):
+        if _names_it(texts, frame[other]):
             return f"tells {other}"
     return ""
 
 
-def _names_it_in_most_rows(texts: pl.Series, other: pl.Series) -> bool:
-    """Whether short words, or numbers, of the other column stand in the same row's text."""
-    if other.dtype.is_float() or other.dtype == pl.Boolean:
+def _names_it(texts: pl.Series, other: pl.Series) -> bool:
+    """Whether rows' texts name the other column's value: one a long value, most a short one."""
+    if other.dtype == pl.Boolean:
         return False
-    pairs = [(v, t) for v, t in zip(_texts(other), texts, strict=True) if v]
+    pairs = [(v, t) for v, t in zip(_forms(other), texts, strict=True) if v]
+    named = 0
+    for values, text in pairs:
+        told = {v for v in values if v in text and _stands_alone(v, text)}
+        if any(_is_long(value) for value in told):
+            return True
+        named += bool(told or not values.isdisjoint(_words(text)))
     if len({value for value, _ in pairs}) < 2:
         return False
-    named = sum(value in _words(text) for value, text in pairs)
     return named >= _MOST * len(pairs)
+
+
+def _stands_alone(word: str, text: str) -> bool:
+    """Whether a word stands in a text, and not as a part of a longer one."""
+    at = text.find(word)
+    while at >= 0:
+        around = text[max(at - 1, 0) : at] + text[at + len(word) : at + len(word) + 1]
+        if not _WORD.search(around):
+            return True
+        at = text.find(word, at + 1)
+    return False
+
+
+def _is_long(text: str) -> bool:
+    """Whether a text hardly stands by chance in the very row that it belongs to."""
+    is_marked = bool(re.search(r"\w", text) and re.search(r"\W", text))  # as A+
+    return len(text) >= _LONG or (is_marked and not _NUMBER.fullmatch(text))
 
 
 def _words(text: str) -> set[str]:
@@ -212,9 +270,30 @@ def _words(text: str) -> set[str]:
 
 
 def _is_telling(text: str) -> bool:
-    """Whether a text is long enough to be known wherever it stands, and no number."""
+    """Whether a text is long enough to be known wherever it stands."""
+    if _NUMBER.fullmatch(text):
+        return len(text) >= _LONG_NUMBER
     has_letter = any(c.isalpha() for c in text)
-    return has_letter and len(text) >= (3 if text.isascii() else 2)
+    return len(text) >= _LONG or (has_letter and len(text) >= (3 if text.isascii() else 2))
+
+
+def _as_name(text: str) -> str:
+    """Return a text as a column's name would have it: its words between underscores."""
+    return re.sub(r"[\W_]+", "_", _fold(text)).strip("_")
+
+
+def _forms(values: pl.Series) -> list[frozenset[str]]:
+    """Return all ways of writing each row's value: a float also as the viewer shows it."""
+    texts = _texts(values).to_list()
+    if not (values.dtype.is_float() or values.dtype.is_decimal()):
+        return [frozenset({text} - {"", EMPTY}) for text in texts]
+    numbers = values.cast(pl.Float64)
+    finite = numbers.is_finite().fill_null(value=False).to_list()
+    shown = numbers.round_sig_figs(_SHOWN_DIGITS).cast(pl.String).to_list()
+    return [
+        frozenset({text, short, short.removesuffix(".0")}) if is_finite else frozenset()
+        for text, short, is_finite in zip(texts, shown, finite, strict=True)
+    ]
 
 
 def _texts(values: pl.Series) -> pl.Series:
@@ -226,7 +305,7 @@ def _texts(values: pl.Series) -> pl.Series:
 
 def _fold(text: str) -> str:
     """Return a text so that case and ways of writing the same characters make no difference."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", text.replace(TEXT_MARK, "")).casefold()
 
 
 def _holds_paths(values: pl.Series) -> bool:
@@ -236,4 +315,4 @@ def _holds_paths(values: pl.Series) -> bool:
     if not len(given):
         return False
     is_path = given.str.contains(_LOOKS_LIKE_PATH)
-    return bool(given.str.contains(_ABSOLUTE).any() or (is_path.mean() or 0) >= 0.5)  # type: ignore[operator]
+    return bool(given.str.contains(_ABSOLUTE_WITHIN).any() or (is_path.mean() or 0) >= 0.5)  # type: ignore[operator]

@@ -166,6 +166,8 @@ def _path_files(embeddings: Sequence[SharedEmbedding], kind: Kind) -> tuple[str,
     for one in embeddings:
         if one.path_columns:
             found.append(f"{one.name}/metadata.tsv ({', '.join(one.path_columns)})")
+        if one.has_paths_in_views:
+            found.append(f"{one.name}/bookmarks.json")
         if kind == "zip":
             found += [
                 f"{one.name}/{path}"
