@@ -29,7 +29,6 @@ MISSING = "#000000"
 UNCOLORED = "#7575d9"
 UNSELECTED = "#e3e3e3"
 SELECTED = "#fa6666"
-NO_COLOR_MAP = "No color map"
 
 # An object of JavaScript lists such keys first, and by size.
 _ARRAY_INDEX = re.compile(r"^(0|[1-9]\d{0,8})$")
