@@ -21,7 +21,8 @@ LABEL = "label"
 OUR_COLUMNS = frozenset(
     "cluster cluster_distance cluster_name anomaly anomaly_kind anomaly_global anomaly_group"
     " anomaly_local anomaly_reference nearest nearest_angle duplicate_group umap3d_x umap3d_y"
-    " umap3d_z umap2d_x umap2d_y source_row shown".split()
+    " umap3d_z umap2d_x umap2d_y source_row shown movement movement_since_first"
+    " neighbours_kept neighbour_overlap".split()
 )
 """Columns that the analyses add."""
 ENCODING_COLUMNS = frozenset(

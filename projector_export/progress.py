@@ -1,9 +1,11 @@
-"""What a long call tells while it works."""
+"""What a long call tells while it works, and how long its stages take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,28 @@ class Step:
 
 
 Progress = Callable[[Step], None]
+
+
+def ignore(_: Step) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class Clock:
+    """Times stages, and tells when one begins.
+
+    Attributes:
+        tell: what to tell.
+        seconds: of each stage that has ended.
+    """
+
+    tell: Progress = ignore
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage and say that it began."""
+        self.tell(Step(name))
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)

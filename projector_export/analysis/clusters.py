@@ -1,5 +1,8 @@
 """K-Means clusters, numbered from the largest down.
 
+K-Means numbers its clusters anew each time; `follow_clusters` gives them the names that their
+members had at an earlier time, so that a name, and its colour, stays with a group.
+
 Above `SAMPLE_ROWS` the best of several starts is found on a seeded sample and refined on all rows.
 Runs on one BLAS/OpenMP thread: with more, scikit-learn adds its partial sums in the order in which
 threads finish, and the same seed can give other bytes.
@@ -7,13 +10,14 @@ threads finish, and the same seed can give other bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
-from projector_export.errors import OptionError
+from projector_export.errors import DataError, OptionError
 from projector_export.points import Points
 
 if TYPE_CHECKING:
@@ -34,12 +38,19 @@ class Clusters:
         centroids: (K, D) float32, in the prepared space.
         distances: (N,) float32 Euclidean distance to the own centroid, in the prepared space.
         silhouette: mean silhouette of the sample that chose K, or None when K was given.
+        names: K different ones; by default cluster_00, cluster_01, ...
     """
 
     labels: np.ndarray
     centroids: np.ndarray
     distances: np.ndarray
     silhouette: float | None = None
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            names = tuple(_numbered_name(c) for c in range(len(self.centroids)))
+            object.__setattr__(self, "names", names)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -86,13 +97,50 @@ def find_clusters(
     return Clusters(labels, centroids, _own_distances(prepared, labels, centroids), silhouette)
 
 
+def follow_clusters(clusters: Clusters, earlier: pl.Series) -> Clusters:
+    """Return the same clusters, called as their members were called before.
+
+    Clusters and earlier names are matched one to one so that as many points as possible keep
+    theirs; the rest take the lowest numbers that no earlier cluster has.
+
+    Args:
+        clusters: of N points.
+        earlier: (N,) text, the column `cluster` of the same points at an earlier time; null where
+            a point had none.
+
+    Raises:
+        DataError: the numbers of points differ.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if len(earlier) != len(clusters.labels):
+        raise DataError(
+            f"there are {len(clusters.labels)} points but {len(earlier)} earlier cluster names; "
+            "give the names of the same points, in the same order"
+        )
+    old_names = sorted(earlier.drop_nulls().unique())
+    numbers = {name: number for number, name in enumerate(old_names)}
+    shared = np.zeros((len(clusters.names), len(old_names)), dtype=np.int64)
+    for label, name in zip(clusters.labels, earlier, strict=True):
+        if name is not None:
+            shared[label, numbers[name]] += 1
+    pairs = zip(*linear_sum_assignment(shared, maximize=True), strict=True)
+    followed = {new: old_names[old] for new, old in pairs if shared[new, old]}
+    free = (name for name in map(_numbered_name, count()) if name not in numbers)
+    names = [followed.get(c) or next(free) for c in range(len(clusters.names))]
+    return replace(clusters, names=tuple(names))
+
+
+def _numbered_name(number: int) -> str:
+    return f"cluster_{number:02d}"
+
+
 def add_clusters(points: Points, clusters: Clusters) -> Points:
     """Add the columns `cluster` (text) and `cluster_distance` (in the analysis metric)."""
-    names = [f"cluster_{c:02d}" for c in range(len(clusters.centroids))]
     return points.with_columns(
         pl.DataFrame(
             {
-                "cluster": [names[c] for c in clusters.labels],
+                "cluster": [clusters.names[c] for c in clusters.labels],
                 "cluster_distance": clusters.distances,
             }
         )

@@ -56,6 +56,12 @@ def add_cluster_names(
     return points.with_columns(names.to_frame())
 
 
+def labels_repeat(labels: pl.Series) -> bool:
+    """Whether labels name classes: 2 to N/2 of N differ, blank ones not counted."""
+    texts = as_text(labels).str.strip_chars()
+    return 2 <= texts.filter(texts != "").n_unique() <= len(texts) / 2
+
+
 def names_by_labels(
     labels: pl.Series, clusters: pl.Series, distances: pl.Series
 ) -> pl.Series | None:
@@ -67,7 +73,7 @@ def names_by_labels(
         distances: N, to the own centroid.
     """
     texts = as_text(labels).str.strip_chars()
-    if not 2 <= texts.filter(texts != "").n_unique() <= len(texts) / 2:
+    if not labels_repeat(texts):
         return None
     members = pl.DataFrame({"cluster": clusters, "label": texts})
     counted = (

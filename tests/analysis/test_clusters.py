@@ -8,8 +8,13 @@ import pytest
 from sklearn.cluster import KMeans
 
 from projector_export.analysis import clusters as module
-from projector_export.analysis.clusters import Clusters, add_clusters, find_clusters
-from projector_export.errors import OptionError
+from projector_export.analysis.clusters import (
+    Clusters,
+    add_clusters,
+    find_clusters,
+    follow_clusters,
+)
+from projector_export.errors import DataError, OptionError
 from projector_export.points import Points
 
 # Three heaps, of 2, 4 and 3 points.
@@ -163,3 +168,108 @@ def test_columns_name_the_clusters() -> None:
     assert points.columns["cluster_distance"][:2].to_list() == [0.5, 0.5]
     assert points.columns["cluster_distance"].dtype == pl.Float32
     assert points.columns.columns == ["label", "cluster", "cluster_distance"]
+
+
+def _clusters(labels: list[int]) -> Clusters:
+    n_clusters = max(labels) + 1
+    centroids = np.zeros((n_clusters, 2), dtype=np.float32)
+    distances = np.zeros(len(labels), dtype=np.float32)
+    return Clusters(np.array(labels, dtype=np.int32), centroids, distances)
+
+
+def _names(clusters: Clusters) -> list[str]:
+    """Return the last digits of each point's name."""
+    return [clusters.names[c].removeprefix("cluster_") for c in clusters.labels]
+
+
+def _earlier(digits: str) -> pl.Series:
+    return pl.Series("cluster", [f"cluster_{name}" for name in digits.split()])
+
+
+def test_names_are_numbers_by_default() -> None:
+    """`names`: by default cluster_00, cluster_01, ..."""
+    assert _clusters([1, 0, 2]).names == ("cluster_00", "cluster_01", "cluster_02")
+    assert _clusters(list(range(101))).names[100] == "cluster_100"
+
+
+def test_the_column_holds_the_names() -> None:
+    """`cluster` is the name of each point's cluster."""
+    points = add_clusters(
+        Points(HEAPS[:3]), follow_clusters(_clusters([1, 0, 0]), _earlier("03 07 07"))
+    )
+    assert points.columns["cluster"].to_list() == ["cluster_03", "cluster_07", "cluster_07"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "earlier", "expected"),
+    [
+        pytest.param(
+            [2, 2, 0, 0, 1], "00 00 01 01 02", "00 00 01 01 02", id="renumbered by K-Means"
+        ),
+        pytest.param(
+            [0, 0, 0, 1, 1, 2], "05 05 05 05 05 00", "05 05 05 01 01 00", id="split: larger keeps"
+        ),
+        pytest.param(
+            [1, 1, 0, 0, 0], "00 00 00 00 00", "01 01 00 00 00", id="split: not the first number"
+        ),
+        pytest.param([0, 0, 0, 1], "00 01 01 02", "01 01 01 02", id="merge: larger's name"),
+        pytest.param([0, 0, 0, 0], "00 01 01 02", "01 01 01 01", id="all merge"),
+        pytest.param([0, 0, 1, 1], "04 04 02 02", "04 04 02 02", id="a name disappeared"),
+        pytest.param(
+            # 3 + 3 points keep their names; matched by the largest overlap first, 4 would.
+            [0, 0, 0, 0, 0, 0, 0, 1, 1, 1],
+            "00 00 00 00 01 01 01 00 00 00", "01 01 01 01 01 01 01 00 00 00",
+            id="most points in all",
+        ),
+        pytest.param([0, 1, 2], "07 07 07", "07 00 01", id="lowest free numbers"),
+        pytest.param([0, 0, 1], "00 00 00", "00 00 01", id="a new one"),
+    ],
+)  # fmt: skip
+def test_names_follow_the_members(labels: list[int], earlier: str, expected: str) -> None:
+    """Matched one to one so that as many points as possible keep their name."""
+    followed = follow_clusters(_clusters(labels), _earlier(earlier))
+    assert _names(followed) == expected.split()
+    assert len(set(followed.names)) == len(followed.names)
+
+
+def test_a_new_cluster_takes_no_name_of_the_earlier_step() -> None:
+    """The rest take the lowest numbers that no earlier cluster has, also of one that is gone."""
+    earlier = pl.Series(["cluster_00", "cluster_01", None, "cluster_00"])
+    # Cluster 1's only member had no name; cluster_01 lost its member to cluster_00.
+    followed = follow_clusters(_clusters([0, 0, 1, 0]), earlier)
+    assert _names(followed) == ["00", "00", "02", "00"]
+
+
+def test_a_pair_without_a_common_member_is_no_match() -> None:
+    """The assignment pairs all it can; a pair that shares no point keeps no name."""
+    followed = follow_clusters(_clusters([0, 1]), pl.Series(["cluster_05", None], dtype=pl.String))
+    assert _names(followed) == ["05", "00"]
+    followed = follow_clusters(_clusters([0, 0, 1]), _earlier("01 02 02"))
+    assert _names(followed) == ["01", "01", "02"]
+
+
+def test_following_changes_names_alone() -> None:
+    """The same clusters."""
+    before = find_clusters(HEAPS, n_clusters=3)
+    after = follow_clusters(before, _earlier("01 01 02 02 02 02 00 00 00"))
+    assert after.names == ("cluster_02", "cluster_00", "cluster_01")
+    assert after.labels is before.labels
+    assert after.centroids is before.centroids
+    assert after.distances is before.distances
+
+
+def test_following_does_not_depend_on_the_order_of_points() -> None:
+    """Permuting the items permutes every output."""
+    rng = np.random.default_rng(2)
+    labels = np.sort(rng.integers(0, 6, 90)).tolist()
+    earlier = pl.Series([f"cluster_{c:02d}" for c in rng.integers(0, 8, 90)])
+    order = rng.permutation(90)
+    whole = _names(follow_clusters(_clusters(labels), earlier))
+    moved = follow_clusters(_clusters([labels[i] for i in order]), earlier.gather(order.tolist()))
+    assert _names(moved) == [whole[i] for i in order]
+
+
+def test_names_of_other_points_are_refused() -> None:
+    """DataError: the numbers of points differ."""
+    with pytest.raises(DataError, match="there are 2 points but 3 earlier cluster names"):
+        follow_clusters(_clusters([0, 1]), _earlier("00 00 01"))

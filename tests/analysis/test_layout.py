@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -11,9 +12,13 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.manifold import trustworthiness
 
+from projector_export.analysis import layout as module
+from projector_export.analysis.alignment import align
 from projector_export.analysis.layout import add_layout, compute_umap, fuzzy_set
+from projector_export.analysis.movement import measure_neighbours_kept
 from projector_export.analysis.neighbors import build_graph, prepare_vectors
 from projector_export.analysis.principal import fit_components
+from projector_export.errors import DataError, OptionError
 from projector_export.points import Points
 
 
@@ -27,6 +32,35 @@ def _lay_out(
     graph = build_graph(vectors, k=max(15, n_neighbors - 1), metric="euclidean")
     start = fit_components(vectors, 3).project(vectors, n_dims)
     return compute_umap(graph, start, n_dims=n_dims, n_neighbors=n_neighbors, seed=seed)
+
+
+def _follow(
+    vectors: np.ndarray, before: np.ndarray, earlier: np.ndarray, kept: np.ndarray | None = None
+) -> np.ndarray:
+    """Lay out `vectors` where `earlier`, the layout of the same points' `before`, was."""
+    graph = build_graph(vectors, k=15, metric="euclidean")
+    if kept is None:
+        kept = measure_neighbours_kept(graph, build_graph(before, k=15, metric="euclidean"))
+    return compute_umap(graph, None, n_dims=earlier.shape[1], earlier=earlier, kept=kept)
+
+
+def _moves(layout: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """Return how far each point is from where it was, in widths of the earlier layout."""
+    apart = np.linalg.norm(layout.astype(np.float64) - earlier, axis=1)
+    return np.asarray(apart / np.ptp(earlier, axis=0).max())
+
+
+def _three_heaps() -> np.ndarray:
+    return _random(300, 10) + 30 * np.eye(3, 10, dtype=np.float32)[np.arange(300) % 3]
+
+
+def _network_before_and_after() -> list[np.ndarray]:
+    """Return 600 digits in a random layer, and where one has learnt to tell their classes."""
+    pixels, classes = load_digits(return_X_y=True)
+    pixels, classes = pixels[:600].astype(np.float32), classes[:600]
+    before = np.maximum(pixels @ _random(64, 48, seed=3), 0)
+    after = np.hstack([pixels, 25 * np.eye(10, dtype=np.float32)[classes]])
+    return [before, after]
 
 
 def _with_duplicates() -> np.ndarray:
@@ -170,3 +204,164 @@ def test_columns_hold_the_coordinates_row_by_row() -> None:
         {"label": "a", "umap2d_x": 1, "umap2d_y": 2, "umap3d_x": 5, "umap3d_y": 6, "umap3d_z": 7},
         {"label": "b", "umap2d_x": 3, "umap2d_y": 4, "umap3d_x": 8, "umap3d_y": 9, "umap3d_z": 10},
     ]
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_points_stay_where_the_neighbours_are_the_same(n_dims: int) -> None:
+    """A point stays where it was unless its neighbours changed."""
+    vectors = load_digits().data[:500].astype(np.float32)
+    earlier = _lay_out(vectors, n_dims)
+    assert _moves(_follow(vectors, vectors, earlier), earlier).max() < 1e-5
+    nudged = vectors + _random(500, 64) / 4
+    moves = _moves(_follow(nudged, vectors, earlier), earlier)
+    assert np.median(moves) < 0.02
+    alone = align(_lay_out(nudged, n_dims), earlier)
+    assert np.median(_moves(alone, earlier)) > 4 * np.median(moves)
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_moved_points_move_and_the_others_stay(n_dims: int) -> None:
+    """Points that the model moved to another heap are drawn there; the others are held."""
+    before = _three_heaps()
+    moved = np.arange(0, 30, 3)  # of heap 0, to heap 1
+    after = before.copy()
+    after[moved] += (
+        30 * np.eye(3, 10, dtype=np.float32)[1] - 30 * np.eye(3, 10, dtype=np.float32)[0]
+    )
+    earlier = _lay_out(before, n_dims)
+    layout = _follow(after, before, earlier)
+    others = np.setdiff1d(np.arange(300), moved)
+    assert np.median(_moves(layout, earlier)[others]) < 0.03
+    heaps = np.arange(300) % 3
+    centres = np.stack([layout[others][heaps[others] == h].mean(axis=0) for h in range(3)])
+    nearest = np.linalg.norm(layout[moved][:, None] - centres, axis=2).argmin(axis=1)
+    assert nearest.tolist() == [1] * 10
+
+
+def test_the_more_neighbours_stayed_the_more_a_point_is_held() -> None:
+    """`kept`: how much each point is held."""
+    before, after = _network_before_and_after()
+    earlier = _lay_out(before)
+    classes = load_digits().target[:600]
+    for held in (classes < 5, classes >= 5):
+        moves = _moves(_follow(after, before, earlier, held.astype(np.float32)), earlier)
+        assert np.median(moves[held]) < 0.06
+        assert np.median(moves[~held]) > 3 * np.median(moves[held])
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize("share", [1.0, 0.1], ids=["a jump", "a small step"])
+def test_a_changed_graph_is_laid_out_as_well_as_alone(share: float, n_dims: int) -> None:
+    """Trustworthiness is within 0.01 of that of a layout of its own, also after a jump."""
+    before, after = _network_before_and_after()
+    if share < 1:
+        before, after = after, after + share * 10 * _random(*after.shape)
+    layout = _follow(after, before, _lay_out(before, n_dims))
+    alone = trustworthiness(after, _lay_out(after, n_dims), n_neighbors=10)
+    assert trustworthiness(after, layout, n_neighbors=10) > alone - 0.01
+    assert alone > 0.95
+
+
+def test_quality_is_kept_through_many_steps() -> None:
+    """Points are not kept in places that they have outgrown, step after small step."""
+    before, after = _network_before_and_after()
+    before = np.hstack([before / before.std(), np.zeros((600, 26), dtype=np.float32)])
+    after = after / after.std()
+    states = [before + share * (after - before) for share in np.linspace(0, 1, 13)]
+    layout = _lay_out(states[0].astype(np.float32))
+    for last, state in pairwise(states):
+        layout = _follow(state.astype(np.float32), last.astype(np.float32), layout)
+    alone = trustworthiness(after, _lay_out(after), n_neighbors=10)
+    assert trustworthiness(after, layout, n_neighbors=10) > alone - 0.01
+
+
+def test_a_layout_that_follows_is_aligned() -> None:
+    """Turned, mirrored and shifted to the earlier one, so that no better turn is left."""
+    before, after = _network_before_and_after()
+    earlier = _lay_out(before)
+    kept = np.linspace(0, 1, 600).astype(np.float32)
+    layout = _follow(after, before, earlier, kept)
+    np.testing.assert_allclose(align(layout, earlier, kept), layout, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kept", "n_epochs"), [(1.0, 50), (0.9, 100), (0.75, 250), (0.5, 500), (0.0, 500)]
+)
+def test_where_little_changed_fewer_epochs_do(
+    kept: float, n_epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a tenth of umap-learn's 500 epochs, all where half of the neighbours changed."""
+    seen = []
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(module, "_kernel", lambda: lambda *args: seen.append(args[16]))
+    vectors = _random(40, 4)
+    _follow(vectors, vectors, _random(40, 2), np.full(40, kept, dtype=np.float32))
+    assert seen == list(range(n_epochs))
+
+
+def test_following_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same seed gives the same bytes, however many threads there are."""
+    before, after = _random(300, 8), _random(300, 8, seed=1)
+    earlier = _lay_out(before)
+    layouts = []
+    for cores in (1, 2, 7):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        layouts.append(_follow(after, before, earlier).tobytes())
+    assert layouts[0] == layouts[1] == layouts[2]
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_permuted_points_follow_to_the_same_places(n_dims: int) -> None:
+    """Permuting the items permutes every output, within the noise of negative samples."""
+    before = _three_heaps()
+    after = before + _random(300, 10, seed=4) / 4
+    earlier = _lay_out(before, n_dims)
+    order = np.random.default_rng(8).permutation(300)
+    whole = _follow(after, before, earlier)
+    moved = _follow(after[order], before[order], earlier[order])
+    assert np.median(_moves(moved, whole[order])) < 0.05
+    assert np.median(_moves(moved, whole)) > 0.2
+
+
+def test_the_earlier_layout_stays_as_it_is() -> None:
+    """A new array, float32 as every layout."""
+    vectors = _random(40, 4)
+    earlier = _lay_out(vectors).astype(np.float64)
+    copy = earlier.copy()
+    layout = _follow(vectors, vectors, earlier)
+    np.testing.assert_array_equal(earlier, copy)
+    assert layout.dtype == np.float32
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        pytest.param(np.array([[1, 1], [1, 1]], dtype=np.float32), id="two equal points"),
+        pytest.param(np.ones((30, 4), dtype=np.float32), id="all equal"),
+        pytest.param(_with_duplicates(), id="copies"),
+    ],
+)
+def test_layouts_that_follow_are_always_finite(vectors: np.ndarray, n_dims: int) -> None:
+    """Whatever the points are and became, every one has a place that JSON can hold."""
+    before = _random(*vectors.shape)
+    forth = _follow(vectors, before, _lay_out(before, n_dims))
+    back = _follow(before, vectors, forth)
+    assert np.isfinite(forth).all()
+    assert np.isfinite(back).all()
+
+
+def test_what_a_layout_needs() -> None:
+    """OptionError or DataError, which say what is missing or does not fit."""
+    graph = build_graph(_random(20, 4), k=5, metric="euclidean")
+    flat, kept = _random(20, 2), np.ones(20, dtype=np.float32)
+    with pytest.raises(OptionError, match="a layout needs a `start`"):
+        compute_umap(graph, None, n_dims=2)
+    with pytest.raises(OptionError, match="needs both `earlier` and `kept`"):
+        compute_umap(graph, flat, n_dims=2, earlier=flat)
+    with pytest.raises(OptionError, match="needs both `earlier` and `kept`"):
+        compute_umap(graph, flat, n_dims=2, kept=kept)
+    with pytest.raises(DataError, match=r"is \(20, 2\) .* expected \(20, 3\) and \(20,\)"):
+        compute_umap(graph, None, n_dims=3, earlier=flat, kept=kept)
+    with pytest.raises(DataError, match=r"shares of neighbours \(19,\); expected \(20, 2\)"):
+        compute_umap(graph, None, n_dims=2, earlier=flat, kept=kept[1:])
