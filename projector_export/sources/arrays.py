@@ -49,13 +49,23 @@ def _not_readable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} cannot be read as NumPy data ({reason}); save it again with np.save")
 
 
-def _read_pt(path: Path) -> dict[str, Any]:
+def import_torch(path: Path) -> Any:
+    """Return the module `torch`, which reads the file.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import torch
     except ImportError as error:
         raise MissingExtraError(
             f"{path} needs torch, which is not installed: pip install 'projector-export[training]'"
         ) from error
+    return torch
+
+
+def _read_pt(path: Path) -> dict[str, Any]:
+    torch = import_torch(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever bytes that are no checkpoint make the unpickler raise
@@ -65,7 +75,7 @@ def _read_pt(path: Path) -> dict[str, Any]:
         ) from error
     found = loaded if isinstance(loaded, dict) else {path.stem: loaded}
     tensors = {str(k): v for k, v in found.items() if isinstance(v, torch.Tensor)}
-    arrays = {key: _from_torch(tensor, path) for key, tensor in tensors.items()}
+    arrays = {key: array_from_torch(tensor, path) for key, tensor in tensors.items()}
     if not arrays:
         raise DataError(
             f"{path} holds {type(loaded).__name__}; expected a tensor or a dict of them"
@@ -73,7 +83,14 @@ def _read_pt(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _from_torch(tensor: Any, path: Path) -> np.ndarray:
+def array_from_torch(tensor: Any, path: Path) -> np.ndarray:
+    """Return a tensor as an array of its shape; sparse becomes dense, bfloat16 float32.
+
+    The array may share the tensor's memory.
+
+    Raises:
+        DataError: NumPy has no such type.
+    """
     import torch
 
     tensor = tensor.detach()
@@ -107,7 +124,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
                 f"{path} holds a type that NumPy does not have; save it as float32, or "
                 "pip install 'projector-export[training]' for bfloat16"
             ) from error
-        return {key: _from_torch(tensor, path) for key, tensor in load_file(path).items()}
+        return {key: array_from_torch(tensor, path) for key, tensor in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} cannot be read as safetensors ({error})") from error
 
