@@ -1,0 +1,1 @@
+"""Training runs: embeddings that follow a model as it learns."""
