@@ -41,7 +41,7 @@ _TOLERANCE = 1e-5
 # Found on hidden layers of five small networks in training: a weaker pull or longer steps move
 # points twice as far in an epoch that changed little, a stronger pull keeps them in places that
 # they have outgrown.
-_PULL = 0.4  # of the way back after an epoch, for a point that kept all its neighbours
+_PULL = 0.3  # of the way back after an epoch, for a point that kept all its neighbours
 _PULL_POWER = 4
 _EPOCHS_BY_CHANGE = 2  # all epochs where half of the neighbours or more changed
 _FEWEST_EPOCHS = 50

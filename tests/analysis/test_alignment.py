@@ -84,10 +84,12 @@ def test_permuting_points_permutes_the_result() -> None:
 
 def test_the_arguments_stay_as_they_are() -> None:
     """Pure: a new array."""
-    layout, reference = CORNERS.copy() + 1, CORNERS.copy()
-    align(layout, reference)
+    layout, reference = CORNERS.astype(np.float64) + 1, CORNERS.astype(np.float64)
+    weights = np.ones(4)
+    align(layout, reference, weights)
     np.testing.assert_array_equal(layout, CORNERS + 1)
     np.testing.assert_array_equal(reference, CORNERS)
+    assert weights.tolist() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("layout", [np.zeros((4, 2)), np.ones((4, 2)), CORNERS * [1, 0]])

@@ -267,6 +267,8 @@ def test_following_does_not_depend_on_the_order_of_points() -> None:
     whole = _names(follow_clusters(_clusters(labels), earlier))
     moved = follow_clusters(_clusters([labels[i] for i in order]), earlier.gather(order.tolist()))
     assert _names(moved) == [whole[i] for i in order]
+    for tie in ("01 00", "00 01"):
+        assert _names(follow_clusters(_clusters([0, 0]), _earlier(tie))) == ["00", "00"]
 
 
 def test_names_of_other_points_are_refused() -> None:
