@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from projector_export.encoding.zero_shot import ZeroShot as ZeroShot
     from projector_export.encoding.zero_shot import add_predictions as add_predictions
     from projector_export.errors import ProjectorExportError as ProjectorExportError
-    from projector_export.pipeline import ExportResult as ExportResult
     from projector_export.pipeline import export as export
     from projector_export.pipeline import export_points as export_points
     from projector_export.points import Items as Items
@@ -32,19 +31,26 @@ if TYPE_CHECKING:
     from projector_export.sources.images import read_images as read_images
     from projector_export.sources.texts import read_texts as read_texts
     from projector_export.sources.vectors import read_vectors as read_vectors
+    from projector_export.training.recorder import EmbeddingRecorder as EmbeddingRecorder
+    from projector_export.training.recorder import RecordingWarning as RecordingWarning
+    from projector_export.training.summaries import Numbers as Numbers
     from projector_export.viewing.serve import start_tensorboard as start_tensorboard
+    from projector_export.writing import ExportResult as ExportResult
 
 _HOMES = {
     "Camera": "projector.views",
+    "EmbeddingRecorder": "training.recorder",
     "EncodeSettings": "settings",
     "Export": "projector.exports",
-    "ExportResult": "pipeline",
+    "ExportResult": "writing",
     "ImageEncoder": "encoding.encoder",
     "Items": "points",
+    "Numbers": "training.summaries",
     "OpenClipEncoder": "encoding.clip",
     "PixelsEncoder": "encoding.pixels",
     "Points": "points",
     "ProjectorExportError": "errors",
+    "RecordingWarning": "training.recorder",
     "SentenceEncoder": "encoding.sentences",
     "Settings": "settings",
     "TextEncoder": "encoding.encoder",

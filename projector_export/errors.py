@@ -9,6 +9,7 @@
     ├── EncoderError (RuntimeError)     a model or its weights cannot be loaded
     ├── MissingExtraError (ImportError) an optional dependency is not installed
     ├── ReadBackError (RuntimeError)    TensorBoard's own plugin disagrees with what was written
+    ├── RecordingError (RuntimeError)   a step of a training was not recorded (strict=True)
     └── ServeError (RuntimeError)       TensorBoard did not start or did not answer
 
 A message says what was got, what was expected, where, and what to do.
@@ -49,6 +50,10 @@ class MissingExtraError(ProjectorExportError, ImportError):
 
 class ReadBackError(ProjectorExportError, RuntimeError):
     """TensorBoard's own plugin does not give back what was written."""
+
+
+class RecordingError(ProjectorExportError, RuntimeError):
+    """A step of a training was not recorded."""
 
 
 class ServeError(ProjectorExportError, RuntimeError):

@@ -14,7 +14,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     fi
     echo "Setting up $venv (a few minutes the first time)" >&2
     "$python" -m venv "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -e '.[clip,text,plots,dev]' >&2
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -e '.[clip,text,plots,training,lightning,transformers,keras,dev]' >&2
     # Compile the UMAP kernel now, so that the first export is as fast as the later ones.
     "$venv/bin/python" -c 'from projector_export.analysis.layout import load_umap; load_umap()'
     echo "$wanted" > "$stamp"

@@ -36,3 +36,15 @@ def chromium() -> Iterator[Any]:
 def _no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither read nor fill the cache of whoever runs them."""
     monkeypatch.setenv("PROJECTOR_EXPORT_CACHE", "none")
+
+
+@pytest.fixture(scope="session")
+def training_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Ten recorded epochs on the digits, with a TensorBoard that was there before."""
+    pytest.importorskip("torch")
+    from training_run import watch_training
+
+    seen = watch_training(tmp_path_factory.mktemp("training"))
+    yield seen
+    seen.board.process.terminate()
+    seen.board.process.wait()

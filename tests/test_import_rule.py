@@ -27,14 +27,19 @@ MAY_IMPORT = {
     "editing": BASE | {"analysis", "projector", "sources"},
     "progress_bar": {"progress"},
     "manifest": BASE | {"analysis"},
-    "pipeline": BASE | STAGES | {"manifest"},
-    "training": BASE | STAGES | {"pipeline", "training"},
-    "cli": BASE | STAGES | {"cli", "editing", "pipeline", "relabel", "progress_bar", "training"},
+    "analyse": BASE | {"analysis"},
+    "writing": BASE | {"analyse", "analysis", "manifest", "projector"},
+    "pipeline": BASE | STAGES | {"analyse", "writing"},
+    "compare": BASE | {"analyse", "analysis", "pipeline", "projector", "training", "writing"},
+    "training": BASE | STAGES | {"analyse", "pipeline", "training", "writing"},
+    "cli": BASE
+    | STAGES
+    | {"cli", "compare", "editing", "pipeline", "relabel", "progress_bar", "training"},
     "__main__": {"cli"},
 }
 HEAVY = [
     "torch", "umap", "sklearn", "tensorboard", "numba", "faiss", "open_clip", "matplotlib",
-    "plotly", "adjustText",
+    "plotly", "adjustText", "lightning", "transformers", "keras",
 ]  # fmt: skip
 SPEAKING = {
     "print", "exit", "quit", "sys.exit", "os._exit", "typer.echo", "typer.secho", "click.echo",
@@ -93,8 +98,8 @@ def test_the_import_finder_sees_every_way_to_import(source: str, rooms: set[str]
 @pytest.mark.parametrize("file", INSIDE, ids=lambda file: file.relative_to(PACKAGE).as_posix())
 def test_imports_point_one_way(file: Path) -> None:
     """errors, limits, points, settings, thumbnails <- the stages, which never import each other
-    <- pipeline, editing <- cli; encoding may import models, which is data, and viewing may read
-    with projector what projector has written.
+    <- pipeline, editing <- training <- cli; encoding may import models, which is data, and viewing
+    may read with projector what projector has written.
     """  # noqa: D205
     room = _room(file)
     assert room in MAY_IMPORT, f"{room} is new: say in MAY_IMPORT what it may import"
@@ -136,11 +141,17 @@ def test_the_command_line_does_print_and_exit() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["projector_export", "projector_export.pipeline", "projector_export.cli"]
+    "module",
+    [
+        "projector_export",
+        "projector_export.pipeline",
+        "projector_export.cli",
+        "projector_export.training.recorder",
+    ],
 )
 def test_importing_loads_nothing_heavy(module: str, tmp_path: Path) -> None:
     """Importing the package loads none of torch, umap, sklearn, tensorboard, numba, faiss,
-    open_clip.
+    open_clip or a training's framework.
     """  # noqa: D205
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run(

@@ -51,6 +51,15 @@ return {
 };
 """
 )
+SELECT_RUN = DEEP + "\ndata.selectedRun = %s;"
+RUN_READY = (
+    DEEP
+    + """
+return viewer.dataSet && data.selectedRun === %s && !!viewer.dataSet.projections['pca-0']
+  && viewer.dataSet !== window.formerDataSet;
+"""
+)
+SEQUENCES = DEEP + "return viewer.dataSet.sequences.map(s => s.pointIndices);"
 OPEN = (
     DEEP
     + """
@@ -68,6 +77,20 @@ class ProjectorPage:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
         self.page.wait_for_function("() => {" + READY + "}", timeout=120_000)
+
+    def select_run(self, run: str) -> None:
+        """Choose a run in the data panel, and wait until its points are there."""
+        self.page.evaluate("() => {" + DEEP + "window.formerDataSet = viewer.dataSet; }")
+        if self.page.evaluate("() => {" + DEEP + "return data.selectedRun}") == run:
+            return
+        self.page.evaluate("() => {" + SELECT_RUN % json.dumps(run) + "}")
+        ready = "() => {" + RUN_READY % json.dumps(run) + "}"
+        self.page.wait_for_function(ready, timeout=120_000)
+
+    def sequences(self) -> list[list[int]]:
+        """Return the rows of each line that the viewer draws."""
+        found: list[list[int]] = self.page.evaluate("() => {" + SEQUENCES + "}")
+        return found
 
     def open_bookmark(self, title: str) -> None:
         """Click a bookmark, and wait until it is drawn."""

@@ -76,12 +76,7 @@ def check_output(out: Path, name: str, *, force: bool) -> None:
     check_name(name)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; expected a directory to write to: choose another OUT")
-    bad = sorted({c for c in out.resolve().name if c in "&#+%"})
-    if bad:
-        raise OutputError(
-            f"{out} has {' '.join(bad)} in its name, which TensorBoard cannot open as a run: "
-            "choose another OUT"
-        )
+    check_run_name(out)
     parent = next(p for p in (out, *out.resolve().parents) if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"{parent} cannot be written to; choose another OUT")
@@ -95,6 +90,16 @@ def check_output(out: Path, name: str, *, force: bool) -> None:
         raise NameTakenError(
             f"{out} already has an embedding named {name!r}; "
             "give --force to replace it or --name for another one"
+        )
+
+
+def check_run_name(run: Path) -> None:
+    """Raise OutputError when TensorBoard cannot open a run of that name."""
+    bad = sorted({c for c in run.resolve().name if c in "&#+%"})
+    if bad:
+        raise OutputError(
+            f"{run} has {' '.join(bad)} in its name, which TensorBoard cannot open as a run: "
+            "choose another OUT"
         )
 
 
@@ -235,7 +240,6 @@ class Staging:
 
     def _move_into_place(self, embedding: Embedding, *, force: bool) -> list[str]:
         check_output(self.out, self.name, force=force)
-        _ensure_event_file(self.out)
         target = self.out / self.name
         if not target.exists():
             self.folder.rename(target)
@@ -245,6 +249,8 @@ class Staging:
                 self._point_config_at(embedding, staged)
             _replace_files(self.folder, target)
         self._point_config_at(embedding, self.name)
+        # Last: a TensorBoard that meets the run reads its config then, and not again for a while.
+        ensure_event_file(self.out)
         # The folder of an export that was killed while the config pointed into it is free now.
         _remove_abandoned(self.out)
         return _missing_tensors(self.out)
@@ -335,7 +341,7 @@ def _remove_abandoned(out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ensure_event_file(out: Path) -> None:
+def ensure_event_file(out: Path) -> None:
     """TensorBoard sees a directory as a run only when it has an event file."""
     if any(path.is_file() for path in out.glob("*tfevents*")):
         return

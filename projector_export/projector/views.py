@@ -283,6 +283,21 @@ def default_views(columns: pl.DataFrame) -> list[View]:
     return views or [View(f"UMAP {sizes[deep]}", deep, default_color(columns))]
 
 
+def step_views(columns: pl.DataFrame) -> list[View]:
+    """Choose the views of one step of a training: the same at every step, whatever it shows."""
+    layouts = [layout for layout, axes in AXES.items() if axes[0] in columns.columns]
+    if not layouts:
+        return []
+    flat = layouts[-1]
+    moved, changed = f"top {MOST_UNUSUAL} by movement", f"bottom {MOST_UNUSUAL} by neighbours_kept"
+    return [
+        # Near duplicates come and go; where they were the only view, there would be another.
+        *default_views(columns.drop("duplicate_group", strict=False)),
+        View("Moved most", flat, "movement", select=moved),
+        View("Neighbours changed most", flat, "neighbours_kept", select=changed),
+    ]
+
+
 def default_color(columns: pl.DataFrame) -> str:
     """Return the first of `cluster` and `label` that the viewer can colour by, or "none"."""
     choices = [name for name in ("cluster", LABEL) if name in columns.columns]

@@ -22,6 +22,7 @@ from projector_export.projector.views import (
     parse_view,
     read_views,
     render_views,
+    step_views,
 )
 
 
@@ -344,3 +345,68 @@ def test_unknown_columns_are_found_before_any_work(view: View) -> None:
     with pytest.raises(OptionError, match="view 'v': there is no column 'z'"):
         view.check_columns(["label", "a"])
     view.check_columns(["label", "a", "z"])
+
+
+MOVEMENT = {"movement": [0.0, 5.0, 1.0], "neighbours_kept": [1.0, 0.5, 0.2]}
+ALONE = {**DUPLICATES, "duplicate_group": ["unique"] * 3}
+
+
+@pytest.mark.parametrize(
+    ("more", "titles"),
+    [
+        ({}, ["UMAP 2D by label"]),
+        (DUPLICATES, ["UMAP 2D by label"]),
+        (ALONE, ["UMAP 2D by label"]),
+        ({"label": ["x"] * 3, **DUPLICATES}, ["UMAP 3D"]),
+        ({"label": ["x"] * 3, **ALONE}, ["UMAP 3D"]),
+        (
+            {**CLUSTERS, **ANOMALIES, **DUPLICATES, **PREDICTIONS},
+            [
+                "UMAP 3D by cluster",
+                "UMAP 2D by label",
+                "Most unusual points",
+                "Anomaly score",
+                "Zero-shot disagreements",
+            ],
+        ),
+    ],
+    ids=["none", "duplicates", "no duplicates", "plain duplicates", "plain", "all"],
+)
+def test_the_views_of_a_step_do_not_depend_on_what_it_shows(
+    more: dict[str, list[Any]], titles: list[str]
+) -> None:
+    """`step_views`: the same at every step, whatever it shows."""
+    views = step_views(_columns(**more, **MOVEMENT))
+    assert [view.title for view in views] == [*titles, "Moved most", "Neighbours changed most"]
+    moved, changed = views[-2:]
+    assert (moved.layout, moved.color_by) == ("umap2d", "movement")
+    assert moved.select == "top 30 by movement"
+    assert (changed.layout, changed.color_by) == ("umap2d", "neighbours_kept")
+    assert changed.select == "bottom 30 by neighbours_kept"
+    for view in views:
+        view.check_columns(_columns(**more, **MOVEMENT).columns)
+
+
+def test_a_step_has_the_layout_that_there_is() -> None:
+    """`step_views`: deep without a flat layout, none without a layout."""
+    deep = _columns(**MOVEMENT).drop("umap2d_x", "umap2d_y")
+    assert {view.layout for view in step_views(deep)} == {"umap3d"}
+    assert step_views(deep.drop("umap3d_x", "umap3d_y", "umap3d_z")) == []
+
+
+def test_the_points_that_moved_most_are_selected() -> None:
+    """The largest movement, and the smallest share of neighbours kept."""
+    columns = pl.DataFrame(
+        {
+            "label": [str(i) for i in range(100)],
+            "umap2d_x": np.arange(100.0),
+            "umap2d_y": np.arange(100.0),
+            "movement": np.arange(100.0),
+            "neighbours_kept": np.arange(100) / 100,
+        }
+    )
+    points = ViewerPoints(columns, np.eye(100, dtype=np.float32))
+    moved, changed = step_views(columns)[-2:]
+    rows = [parse_selection(view.select).rows(points).tolist() for view in (moved, changed)]
+    assert sorted(rows[0]) == list(range(70, 100))
+    assert sorted(rows[1]) == list(range(30))

@@ -33,7 +33,8 @@ _MADE_FROM = {
 _OWN_WORDS = frozenset(
     "cluster cluster_distance anomaly anomaly_kind anomaly_global anomaly_group anomaly_local"
     " anomaly_reference nearest_angle duplicate_group predicted_score predicted_margin known_normal"
-    " kind umap3d_x umap3d_y umap3d_z umap2d_x umap2d_y source_row shown".split()
+    " kind movement movement_since_first neighbours_kept neighbour_overlap"
+    " umap3d_x umap3d_y umap3d_z umap2d_x umap2d_y source_row shown".split()
 )
 _ABSOLUTE = r"^(?:(?:~|/[^/\s]+)/[^/\s]|[A-Za-z]:[\\/]|\\\\|file:)"
 _LOOKS_LIKE_PATH = rf"{_ABSOLUTE}|^\.{{1,2}}[\\/]|[^\s\\/][\\/][^\\/]+\.\w{{1,5}}$"

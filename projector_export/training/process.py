@@ -1,0 +1,164 @@
+"""The worker process, seen from the training's side: a bounded queue to it, and its answers.
+
+It is started as a new interpreter, not by multiprocessing: a training script needs no `__main__`
+guard, nothing is forked beside CUDA or threads, nothing is pickled. One thread hands frames over,
+which is waiting in the operating system, not holding Python's lock; another takes the answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from typing import Any, Literal
+
+from projector_export.errors import RecordingError
+from projector_export.training.frames import Frame, write_frame
+
+QUEUE = 2
+"""Steps that wait beside the one in hand."""
+_START = (
+    "import sys; sys.path[:] = sys.argv[1:]; "
+    "from projector_export.training.worker import main; main()"
+)
+
+
+class WorkerProcess:
+    """A worker with the frames that wait for it."""
+
+    def __init__(self, opening: Frame) -> None:
+        """Start the process and hand it the first frame.
+
+        Raises:
+            RecordingError: no process can be started.
+        """
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                start_new_session=True,  # Ctrl-C is for the training
+            )
+        except OSError as error:
+            raise RecordingError(f"the recording process cannot be started ({error})") from error
+        self._changed = threading.Condition()
+        self._waiting: deque[Frame] = deque([opening])
+        self._first: Frame | None = None
+        self._in_hand = False
+        self._dropped: list[int] = []
+        self._answers: list[dict[str, Any]] = []
+        self._done = False
+        self._died: str | None = None
+        self._threads = [
+            threading.Thread(target=target, daemon=True, name=f"projector-export {target.__name__}")
+            for target in (self._hand_over, self._listen)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, frame: Frame, when_busy: Literal["drop", "wait"]) -> None:
+        """Put a frame into the queue.
+
+        Raises:
+            RecordingError: the process has ended.
+        """
+        with self._changed:
+            while self._died is None and len(self._steps_waiting()) >= QUEUE:
+                if when_busy == "wait":
+                    self._changed.wait()
+                    continue
+                # Not the first: all movement is measured from it. Nor the newest, which may be
+                # the training's last.
+                oldest = next(f for f in self._steps_waiting() if f is not self._first)
+                self._waiting.remove(oldest)
+                self._dropped.append(int(oldest.facts["step"]))
+            if self._died is not None:
+                raise RecordingError(self._died)
+            if frame.kind == "step" and self._first is None:
+                self._first = frame
+            self._waiting.append(frame)
+            self._changed.notify_all()
+
+    def _steps_waiting(self) -> list[Frame]:
+        return [frame for frame in self._waiting if frame.kind == "step"]
+
+    def take_answers(self) -> list[dict[str, Any]]:
+        """Return the answers since the last call."""
+        with self._changed:
+            taken, self._answers = self._answers, []
+        return taken
+
+    def take_dropped(self) -> list[int]:
+        """Return the steps dropped since the last call."""
+        with self._changed:
+            taken, self._dropped = self._dropped, []
+        return taken
+
+    def join(self, timeout_s: float | None) -> None:
+        """Wait until the process has ended; after `timeout_s` end it."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            with self._changed:
+                self._answers.append(
+                    {"kind": "finish", "error": f"it was not done after {timeout_s:.0f} s"}
+                )
+        for thread in self._threads:
+            thread.join(5)
+        with contextlib.suppress(OSError):  # what it was too late for
+            self._process.stdin.close()  # type: ignore[union-attr]
+        self._said.close()
+
+    def _hand_over(self) -> None:
+        stream = self._process.stdin
+        assert stream is not None
+        try:
+            while True:
+                with self._changed:
+                    # One step at a time: a pipe would hold many small ones, past any bound.
+                    self._changed.wait_for(
+                        lambda: (self._waiting and not self._in_hand) or self._died is not None
+                    )
+                    if self._died is not None:
+                        return
+                    frame = self._waiting.popleft()
+                    self._in_hand = frame.kind == "step"
+                    self._changed.notify_all()
+                write_frame(stream, frame)
+                if frame.kind == "finish":
+                    stream.close()
+                    return
+        except (OSError, ValueError):  # the process is gone, which the other thread tells
+            return
+
+    def _listen(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        for line in stream:
+            answer = json.loads(line)
+            with self._changed:
+                self._answers.append(answer)
+                self._in_hand = False
+                self._changed.notify_all()
+                self._done = self._done or answer["kind"] == "finish"
+        stream.close()
+        status = self._process.wait()
+        with self._changed:
+            self._died = f"the recording process has ended (exit code {status})"
+            if not self._done:
+                self._died = f"the recording process ended with code {status}{self._last_words()}"
+                self._answers.append({"kind": "end", "error": self._died})
+            self._changed.notify_all()
+
+    def _last_words(self) -> str:
+        self._said.seek(0)
+        lines = self._said.read().decode("utf-8", errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
