@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from projector_export.sources.images import read_images as read_images
     from projector_export.sources.texts import read_texts as read_texts
     from projector_export.sources.vectors import read_vectors as read_vectors
+    from projector_export.training.distributed import gather_rows as gather_rows
     from projector_export.training.recorder import EmbeddingRecorder as EmbeddingRecorder
     from projector_export.training.recorder import RecordingWarning as RecordingWarning
     from projector_export.training.summaries import Numbers as Numbers
+    from projector_export.training.torch_layer import record_layer as record_layer
     from projector_export.viewing.serve import start_tensorboard as start_tensorboard
     from projector_export.writing import ExportResult as ExportResult
 
@@ -62,11 +64,13 @@ _HOMES = {
     "encode": "encoding.encoder",
     "export": "pipeline",
     "export_points": "pipeline",
+    "gather_rows": "training.distributed",
     "open_export": "projector.exports",
     "read_images": "sources.images",
     "read_texts": "sources.texts",
     "read_vectors": "sources.vectors",
     "read_views": "projector.views",
+    "record_layer": "training.torch_layer",
     "start_tensorboard": "viewing.serve",
 }
 
