@@ -9,6 +9,7 @@ from projector_export.cli import exports as exports
 from projector_export.cli import pictures as pictures
 from projector_export.cli import round_trip as round_trip
 from projector_export.cli import sharing as sharing
+from projector_export.cli import training as training
 from projector_export.cli import views as views
 from projector_export.cli.app import app, notes
 from projector_export.errors import ProjectorExportError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, get_type_hints
 
@@ -139,23 +139,39 @@ class Shared:
             typer.echo(f"Look at them: projector-export view {result.out}")
 
 
+SHARED = frozenset(inspect.signature(_shared_options).parameters)
+"""Names of all shared options."""
+
+
 def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command all shared options, handed over as its argument `shared`."""
-    shared = inspect.signature(_shared_options).parameters
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "shared"]
+    return with_shared_of(SHARED)(command)
 
-    @functools.wraps(command)
-    def run(**arguments: Any) -> None:
-        common = {name: arguments.pop(name) for name in shared}
-        command(**arguments, shared=_shared_options(**common))
 
-    hints = get_type_hints(_shared_options, include_extras=True)
-    hints |= get_type_hints(command, include_extras=True)
-    parameters = [p.replace(annotation=hints[p.name]) for p in (*own, *shared.values())]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    del run.__wrapped__
-    return run
+def with_shared_of(
+    names: Collection[str],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command some of the shared options; the others are at their defaults."""
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = inspect.signature(_shared_options).parameters
+        shared = {name: p for name, p in parameters.items() if name in names}
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "shared"]
+
+        @functools.wraps(command)
+        def run(**arguments: Any) -> None:
+            common = {name: arguments.pop(name) for name in shared}
+            command(**arguments, shared=_shared_options(**common))
+
+        hints = get_type_hints(_shared_options, include_extras=True)
+        hints |= get_type_hints(command, include_extras=True)
+        together = [p.replace(annotation=hints[p.name]) for p in (*own, *shared.values())]
+        run.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in together}
+        del run.__wrapped__
+        return run
+
+    return give
 
 
 def number_or_word(text: str, words: tuple[str, ...], option: str) -> Any:

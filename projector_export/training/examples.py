@@ -158,8 +158,6 @@ def _column(name: str, values: Any) -> pl.Series:
     """
     if isinstance(values, (str, bytes)):
         raise DataError(f"{name} is the text {values!r}; expected one value an example")
-    if hasattr(values, "detach"):
-        values = values.detach().to("cpu")
     if isinstance(values, pl.Series):
         column = values.alias(name)
     else:
@@ -179,8 +177,6 @@ def _is_array(values: Any) -> bool:
 
 def _plain(value: Any) -> Any:
     """Return a NumPy or torch value as Python's own."""
-    if hasattr(value, "detach"):
-        value = value.detach().to("cpu")
     return value.tolist() if _is_array(value) else value
 
 
