@@ -30,11 +30,11 @@ MAY_IMPORT = {
     "analyse": BASE | {"analysis"},
     "writing": BASE | {"analyse", "analysis", "manifest", "projector"},
     "pipeline": BASE | STAGES | {"analyse", "writing"},
-    "compare": BASE | {"analyse", "analysis", "pipeline", "projector", "training", "writing"},
+    "comparison": BASE | {"analyse", "analysis", "comparison", "projector", "training", "writing"},
     "training": BASE | STAGES | {"analyse", "pipeline", "training", "writing"},
     "cli": BASE
     | STAGES
-    | {"cli", "compare", "editing", "pipeline", "relabel", "progress_bar", "training"},
+    | {"cli", "comparison", "editing", "pipeline", "relabel", "progress_bar", "training"},
     "__main__": {"cli"},
 }
 HEAVY = [

@@ -18,7 +18,7 @@ from projector_export.progress import Step
 if TYPE_CHECKING:
     import polars as pl
 
-    from projector_export.compare import Comparison
+    from projector_export.comparison.compare import Comparison
     from projector_export.training.attach import Attached
 
 RunDir = Annotated[Path, typer.Argument(help="Directory of the training run.")]
@@ -272,12 +272,8 @@ def compare(
     """Compare two models on the same examples: layouts aligned, neighbours that differ."""
     from dataclasses import replace
 
-    from projector_export.compare import (
-        choose_names,
-        compare_exports,
-        describe,
-        find_export,
-    )
+    from projector_export.comparison.compare import compare_exports
+    from projector_export.comparison.finding import choose_names, describe, find_export
     from projector_export.training.attach import read_settings
 
     start = time.perf_counter()

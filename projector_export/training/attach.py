@@ -23,7 +23,8 @@ from projector_export.settings import Settings
 from projector_export.sources.checkpoints import Checkpoint, read_tensor
 from projector_export.training.events import EventWriter
 from projector_export.training.numbers import write_numbers
-from projector_export.training.series import Series, list_steps
+from projector_export.training.series import Series
+from projector_export.training.step_folders import list_steps
 from projector_export.training.summaries import Numbers
 
 ALL_NUMBERS = Numbers()

@@ -43,7 +43,8 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
-                start_new_session=True,  # Ctrl-C is for the training
+                process_group=0,  # Ctrl-C is for the training
+                # No session of its own: Linux shares cores among sessions, whatever their priority.
             )
         except OSError as error:
             raise RecordingError(f"the recording process cannot be started ({error})") from error

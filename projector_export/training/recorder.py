@@ -28,7 +28,7 @@ from projector_export.training.distributed import rank
 from projector_export.training.examples import as_array, read_examples
 from projector_export.training.frames import Frame
 from projector_export.training.process import WorkerProcess
-from projector_export.training.series import list_steps
+from projector_export.training.step_folders import list_steps
 from projector_export.training.summaries import Numbers
 from projector_export.training.trajectory import Of
 

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,33 +25,38 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from projector_export.analyse import ANALYSIS_NEIGHBORS, Analysis, analyse
+from projector_export.analyse import Analysis, analyse
 from projector_export.analysis.movement import add_movement
-from projector_export.analysis.neighbors import build_graph, prepare_vectors
 from projector_export.analysis.snapshot import Snapshot
 from projector_export.errors import DataError, OptionError, OutputError
-from projector_export.limits import CONFIG_NAME
 from projector_export.pipeline import rename_clashes
 from projector_export.points import LABEL, OUR_COLUMNS, Points, as_text
 from projector_export.progress import Clock, Progress, ignore
-from projector_export.projector.exports import Export, open_export
+from projector_export.projector.exports import open_export
 from projector_export.projector.log_dir import (
     MANIFEST,
     check_name,
     check_output,
     check_run_name,
     ensure_event_file,
-    is_ours,
 )
 from projector_export.projector.views import View, step_views
 from projector_export.settings import Settings
+from projector_export.training.step_files import VECTORS, read_snapshot, read_step_vectors
+from projector_export.training.step_folders import (
+    dir_name,
+    is_all_ours,
+    is_left_over,
+    is_whole,
+    list_steps,
+    next_to_thin,
+    remove_step,
+    step_of,
+)
 from projector_export.writing import SPRITE, ExportResult, Extras, write_export
 
-VECTORS = "vectors.npy"
-"""A step's vectors, where the browser gets their principal components only."""
 EXAMPLE = "recorded_row"
 """Column that says which row of the vectors a point is, where not all are recorded."""
-_STEP = re.compile(r"step_([0-9]{8,})")
 _LOCK = ".series.lock"
 TRAJECTORY = "trajectory"
 
@@ -109,7 +112,7 @@ class Series:
 
     def step_dir(self, step: int) -> Path:
         """Return the run directory of a step."""
-        return self.folder / _dir_name(step)
+        return self.folder / dir_name(step)
 
     def steps(self) -> list[int]:
         """Return the recorded steps, ascending."""
@@ -150,11 +153,11 @@ class Series:
     def _mend(self) -> None:
         """Remove what a killed writer has left unfinished, and list what it finished."""
         for path in self.folder.glob("step_*"):
-            if _step_of(path) is None:
+            if step_of(path) is None:
                 continue
-            if _is_whole(path):
+            if is_whole(path):
                 ensure_event_file(path)
-            elif _is_left_over(path):
+            elif is_left_over(path):
                 remove_step(path)
 
     def write(self, points: Points, step: int, *, progress: Progress | None = None) -> RecordedStep:
@@ -241,13 +244,13 @@ class Series:
         """What the analysis of a step has left: kept, or made again from its files."""
         if step not in self._snapshots:
             export = open_export(self.step_dir(step), self.name)
-            self._snapshots[step] = _read_snapshot(export, self.settings)
+            self._snapshots[step] = read_snapshot(export, self.settings)
         return self._snapshots[step]
 
     def _check_place(self, step: int) -> None:
         path = self.step_dir(step)
         is_free = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-        if not (is_free or _is_whole(path) or _is_left_over(path)):
+        if not (is_free or is_whole(path) or is_left_over(path)):
             raise OutputError(
                 f"{path} exists and is not a step of this series; choose another name or move it "
                 "away"
@@ -283,7 +286,7 @@ class Series:
         """
         if self.keep is None:
             return
-        steps = [step for step in self.steps() if _is_all_ours(self.step_dir(step))]
+        steps = [step for step in self.steps() if is_all_ours(self.step_dir(step))]
         while len(steps) > self.keep:
             victim = next_to_thin(steps)
             try:
@@ -331,99 +334,6 @@ class _Known:
         if one != other:
             return "other rows are recorded (by max_points and seed) than"
         return ""
-
-
-def list_steps(folder: Path) -> list[int]:
-    """Return the whole steps of a series, ascending."""
-    found = ((path, _step_of(path)) for path in folder.glob("step_*"))
-    return sorted(step for path, step in found if step is not None and _is_whole(path))
-
-
-def _dir_name(step: int) -> str:
-    return f"step_{step:08d}"
-
-
-def _step_of(path: Path) -> int | None:
-    """The step whose run directory this would be."""
-    match = _STEP.fullmatch(path.name)
-    if match is None or path.name != _dir_name(int(match[1])) or not path.is_dir():
-        return None
-    return int(match[1])
-
-
-def _is_whole(path: Path) -> bool:
-    return (path / CONFIG_NAME).is_file() and is_ours(path / path.parent.name)
-
-
-def _is_left_over(path: Path) -> bool:
-    """Whether a run directory holds nothing but what a killed writer, or removal, has left."""
-    if not path.is_dir() or (path / CONFIG_NAME).exists():
-        return False
-    # An event file alone is somebody's run: ours is written last, and removed early.
-    return _is_all_ours(path) and any("tfevents" not in entry.name for entry in path.iterdir())
-
-
-def _is_all_ours(path: Path) -> bool:
-    return all(_is_entry_ours(entry, path.parent.name) for entry in path.iterdir())
-
-
-def _is_entry_ours(entry: Path, name: str) -> bool:
-    if entry.name == name and entry.is_dir():
-        return is_ours(entry) or not any(entry.iterdir())
-    hidden = entry.name.startswith((".staging-", ".projector_export"))
-    return hidden or entry.name == CONFIG_NAME or "tfevents" in entry.name
-
-
-def next_to_thin(steps: Sequence[int]) -> int:
-    """Return which of at least three ascending steps leaves the smallest gap; never an end."""
-    gaps = {steps[i]: steps[i + 1] - steps[i - 1] for i in range(1, len(steps) - 1)}
-    return min(gaps, key=lambda step: (gaps[step], step))
-
-
-def remove_step(folder: Path) -> None:
-    """Remove a step's run: its config first, so that none names a missing file.
-
-    The manifest goes last: by it what a killed removal leaves is known to be ours.
-
-    Raises:
-        OSError: the disk refuses; the step is as before, or no longer listed.
-    """
-    (folder / CONFIG_NAME).unlink(missing_ok=True)
-    for path in folder.glob("*tfevents*"):
-        path.unlink(missing_ok=True)
-    export = folder / folder.parent.name
-    for path in export.iterdir() if export.is_dir() else ():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != MANIFEST:
-            path.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def read_step_vectors(export: Export) -> np.ndarray:
-    """Return (N, D) float32: a step's vectors as they were recorded."""
-    path = export.folder / VECTORS
-    if not path.is_file():
-        # The order in memory is that of sums, whose last digits would differ after a resume.
-        return np.ascontiguousarray(export.vectors)
-    try:
-        vectors: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove its step and record again") from error
-    return vectors
-
-
-def _read_snapshot(export: Export, settings: Settings) -> Snapshot:
-    prepared = prepare_vectors(read_step_vectors(export), settings.metric)
-    graph = build_graph(prepared, k=ANALYSIS_NEIGHBORS, metric=settings.metric, seed=settings.seed)
-    columns = export.columns
-    layouts = {}
-    for n_dims in (2, 3):
-        axes = [f"umap{n_dims}d_{axis}" for axis in "xyz"[:n_dims]]
-        if set(axes) <= set(columns.columns):
-            layouts[n_dims] = np.ascontiguousarray(columns.select(axes).to_numpy(), np.float32)
-    clusters = columns["cluster"] if "cluster" in columns.columns else None
-    return Snapshot(prepared, graph, layouts, clusters)
 
 
 def _npy(vectors: np.ndarray) -> bytes:

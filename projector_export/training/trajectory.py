@@ -25,7 +25,8 @@ from projector_export.progress import Clock, Progress, ignore
 from projector_export.projector.exports import Export, open_export
 from projector_export.projector.views import View
 from projector_export.settings import Settings
-from projector_export.training.series import TRAJECTORY, Series, read_step_vectors
+from projector_export.training.series import TRAJECTORY, Series
+from projector_export.training.step_files import read_step_vectors
 from projector_export.writing import ExportResult, write_export
 
 NEXT = "__seq_next__"

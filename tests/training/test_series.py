@@ -22,13 +22,8 @@ from projector_export.errors import DataError, OptionError, OutputError
 from projector_export.points import Points
 from projector_export.projector.views import View
 from projector_export.settings import Settings
-from projector_export.training.series import (
-    RecordedStep,
-    Series,
-    list_steps,
-    next_to_thin,
-    remove_step,
-)
+from projector_export.training.series import RecordedStep, Series
+from projector_export.training.step_folders import list_steps, next_to_thin, remove_step
 
 N = 60
 PLAIN = Settings(clusters=None, umap_dims=(), anomalies=False)

@@ -11,13 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from projector_export.compare import (
-    choose_names,
-    compare_exports,
-    comparison_views,
-    describe,
-    find_export,
-)
+from projector_export.comparison.compare import compare_exports, comparison_views
+from projector_export.comparison.finding import choose_names, describe, find_export
 from projector_export.errors import DataError, InputNotFoundError, NameTakenError, OptionError
 from projector_export.pipeline import export_points
 from projector_export.points import Points
