@@ -32,8 +32,8 @@ from projector_export.training.series import RecordedStep, Series
 from projector_export.training.summaries import Numbers
 from projector_export.training.trajectory import write_trajectory
 
-NICE = 10
-"""The training goes first, where cores are short."""
+NICE = 19
+"""The least: it takes what the training leaves."""
 
 
 def main() -> None:
