@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from projector_export.sources.images import read_images as read_images
     from projector_export.sources.texts import read_texts as read_texts
     from projector_export.sources.vectors import read_vectors as read_vectors
+    from projector_export.training.distributed import from_rank_zero as from_rank_zero
     from projector_export.training.distributed import gather_rows as gather_rows
     from projector_export.training.recorder import EmbeddingRecorder as EmbeddingRecorder
     from projector_export.training.recorder import RecordingWarning as RecordingWarning
@@ -64,6 +65,7 @@ _HOMES = {
     "encode": "encoding.encoder",
     "export": "pipeline",
     "export_points": "pipeline",
+    "from_rank_zero": "training.distributed",
     "gather_rows": "training.distributed",
     "open_export": "projector.exports",
     "read_images": "sources.images",
