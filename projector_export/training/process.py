@@ -47,6 +47,7 @@ class WorkerProcess:
                 # No session of its own: Linux shares cores among sessions, whatever their priority.
             )
         except OSError as error:
+            self._said.close()
             raise RecordingError(f"the recording process cannot be started ({error})") from error
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque([opening])

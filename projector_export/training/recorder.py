@@ -21,13 +21,14 @@ from typing import Any, Literal
 import numpy as np
 
 from projector_export.errors import OptionError, OutputError, RecordingError
-from projector_export.projector.log_dir import check_name, check_run_name
-from projector_export.projector.views import View, check_titles
+from projector_export.projector.log_dir import check_run_name
+from projector_export.projector.views import View
 from projector_export.settings import Settings
 from projector_export.training.distributed import rank
 from projector_export.training.examples import as_array, read_examples
 from projector_export.training.frames import Frame
 from projector_export.training.process import WorkerProcess
+from projector_export.training.series import Series
 from projector_export.training.step_folders import list_steps
 from projector_export.training.summaries import Numbers
 from projector_export.training.trajectory import Of
@@ -97,15 +98,12 @@ class EmbeddingRecorder:
         Raises:
             OptionError, DataError, InputNotFoundError, OutputError: an argument cannot be used.
         """
-        check_name(name)
         if every < 1:
             raise OptionError(f"every is {every}; expected 1 or more")
-        if keep is not None and keep < 2:
-            raise OptionError(f"keep is {keep}; expected 2 or more (the first and the last), None")
         if when_busy not in ("drop", "wait"):
             raise OptionError(f"when_busy is {when_busy!r}; expected 'drop' or 'wait'")
-        check_titles(views)
         self.run_dir, self.name = directory_of(run_dir), name
+        Series(self.run_dir, name, views=views, keep=keep)  # the worker's, checked here
         self.failed: dict[int, str] = {}
         self.dropped: list[int] = []
         self.recorded: list[int] = []
@@ -125,7 +123,12 @@ class EmbeddingRecorder:
         self._worker: WorkerProcess | None = None
         self._pid = os.getpid()
         if rank() == 0:
-            self._start()
+            try:
+                self._start()
+            except RecordingError as error:
+                if strict:
+                    raise
+                self._warn("failed", str(error))
 
     def __enter__(self) -> EmbeddingRecorder:
         return self
@@ -156,6 +159,8 @@ class EmbeddingRecorder:
             step = int(step)
             if step < 0:
                 raise OptionError(f"step is {step}; expected 0 or more")
+            if self._finished and rank() == 0 and os.getpid() == self._pid:
+                raise RecordingError("finish() was called; make a new recorder to go on")
             if not self.is_due(step):
                 return
             array = as_array(vectors() if callable(vectors) else vectors, step)
@@ -165,7 +170,7 @@ class EmbeddingRecorder:
         except Exception as error:
             if self._strict:
                 raise
-            self.failed[int(step)] = f"{type(error).__name__}: {error}"
+            self.failed[step] = f"{type(error).__name__}: {error}"
             self._warn("failed", f"step {step} was not recorded ({error})")
 
     def finish(self, *, trajectory: Of | None = "classes", timeout_s: float | None = 600) -> None:

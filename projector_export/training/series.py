@@ -40,7 +40,7 @@ from projector_export.projector.log_dir import (
     check_run_name,
     ensure_event_file,
 )
-from projector_export.projector.views import View, step_views
+from projector_export.projector.views import View, check_titles, step_views
 from projector_export.settings import Settings
 from projector_export.training.step_files import VECTORS, read_snapshot, read_step_vectors
 from projector_export.training.step_folders import (
@@ -100,6 +100,12 @@ class Series:
         check_name(self.name)
         if self.keep is not None and self.keep < 2:
             raise OptionError(f"keep is {self.keep}; expected 2 or more (the first and the last)")
+        check_titles(self.views)
+        for view in self.views:
+            if view.layout_file is not None:
+                raise view.error(
+                    "each step has a layout of its own; a file of coordinates fits none"
+                )
         self.settings = replace(self.settings, force=True)
         self._snapshots: dict[int, Snapshot] = {}
         self._thumbnails: tuple[object, str] | None = None

@@ -85,6 +85,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., EmbeddingRecorder]]:
         ({"images": np.zeros((3, 4, 4), np.uint8)}, "3 images but 40 labels or metadata"),
         ({"metadata": {"a": [1, 2]}}, "40 labels but 2 metadata"),
         ({"views": [View("a"), View("a")]}, "there are two of this title"),
+        ({"views": [View("a", "places.npy")]}, "a file of coordinates fits none"),
         ({"run_dir": "gs://bucket/run"}, "expected a directory of this machine"),
         ({"run_dir": 7}, "run_dir is a int; expected a directory or a SummaryWriter"),
         ({"run_dir": "lr=1&bs=2"}, "has & in its name"),
@@ -185,9 +186,12 @@ def test_an_error_warns_once_and_the_training_goes_on(
     recorder.record(np.full((40, 8), np.nan), 4)
     recorder.record(vectors(5), 5)
     recorder.record(vectors(5), -1)
+    recorder.record(vectors(6), "six")
     recorder.finish(trajectory=None)
+    recorder.record(vectors(7), 7)
     assert recorder.recorded == [0, 5]
-    assert list(recorder.failed) == [1, 2, -1, 3, 4]
+    assert list(recorder.failed) == [1, 2, -1, "six", 3, 4, 7]
+    assert "finish() was called" in recorder.failed[7]
     assert "39 vectors but there are 40 labels" in recorder.failed[3]
     assert "nan in row 0, column 0" in recorder.failed[4]
     check_step(tmp_path / "run", "e", 5)
@@ -517,3 +521,18 @@ def test_metadata_travels_along(tmp_path: Path, make: Callable[..., EmbeddingRec
     assert columns["名前"].to_list() == [f"魚 {i}" for i in range(40)]
     assert columns["user_movement"].to_list() == list(range(40))
     assert recorder.notes == ["columns with reserved names were renamed: user_movement"]
+
+
+def test_no_process_is_no_reason_to_stop(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., EmbeddingRecorder]
+) -> None:
+    """Where the worker cannot be started, one warning says so; strict raises."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.warns(RecordingWarning, match="recording process cannot be started") as told:
+        recorder = make()
+    recorder.record(vectors(0), 0)
+    recorder.finish()
+    assert len(told) == 1
+    assert "cannot be started" in recorder.failed[0]
+    with pytest.raises(RecordingError, match="cannot be started"):
+        make(strict=True)
