@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ def skip_unless_required(feature: str, reason: str) -> None:
     if feature in os.environ.get("PROJECTOR_EXPORT_REQUIRE", "").split(","):
         pytest.fail(f"{feature} tests are required here, but {reason}")
     pytest.skip(reason)
+
+
+def need(library: str) -> None:
+    """Skip, or fail where it is required, unless a library is installed; imports nothing."""
+    if importlib.util.find_spec(library) is None:
+        skip_unless_required(library, f"{library} is not installed")
 
 
 @pytest.fixture(scope="session")

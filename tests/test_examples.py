@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import need
 
 from projector_export import open_export
 
@@ -28,7 +29,7 @@ def test_every_example_is_run() -> None:
 def test_the_example_runs(file: str, tmp_path: Path) -> None:
     """Two epochs leave their steps, each whole, and a trajectory."""
     library, series, steps, points = EXAMPLES[file]
-    pytest.importorskip(library)
+    need(library)
     command = [sys.executable, str(FOLDER / file), "--log-dir", str(tmp_path), "--epochs", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import need
 from torch.utils.data import DataLoader, TensorDataset
 from training.recorder_double import RecorderDouble, check_series, make_real
 
@@ -26,7 +27,8 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_BACKEND", "torch")
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
-        return pytest.importorskip("keras")
+        need("keras")
+        return importlib.import_module("keras")
 
 
 def _model(keras: Any) -> Any:

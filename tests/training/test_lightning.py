@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import need
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from training.recorder_double import RecorderDouble, check_series, make_real
@@ -29,7 +30,8 @@ PROBE = torch.randn(N, 3, generator=torch.Generator().manual_seed(2))
 @pytest.fixture(scope="module")
 def pl() -> Any:
     """The library."""
-    return pytest.importorskip("lightning.pytorch")
+    need("lightning")
+    return importlib.import_module("lightning.pytorch")
 
 
 def _module(pl: Any, *, fails_at: int | str = -1) -> Any:

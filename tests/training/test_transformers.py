@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import need
 from training.recorder_double import RecorderDouble, check_series, make_real
 
 from projector_export.errors import MissingExtraError, OptionError
@@ -20,7 +21,8 @@ N = 12
 @pytest.fixture(scope="module")
 def hf() -> Any:
     """The library."""
-    return pytest.importorskip("transformers")
+    need("transformers")
+    return importlib.import_module("transformers")
 
 
 def _batch() -> dict[str, torch.Tensor]:
