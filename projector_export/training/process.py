@@ -139,19 +139,19 @@ class WorkerProcess:
                     stream.close()
                     return
         except (OSError, ValueError):  # the process is gone, which the other thread tells
-            return
+            self._process.kill()
 
     def _listen(self) -> None:
         stream = self._process.stdout
         assert stream is not None
-        for line in stream:
-            answer = json.loads(line)
-            with self._changed:
-                self._answers.append(answer)
-                self._in_hand = False
-                self._changed.notify_all()
-                self._done = self._done or answer["kind"] == "finish"
-        stream.close()
+        with stream, contextlib.suppress(ValueError):  # a line cut short by a kill
+            for line in stream:
+                answer = json.loads(line)
+                with self._changed:
+                    self._answers.append(answer)
+                    self._in_hand = False
+                    self._changed.notify_all()
+                    self._done = self._done or answer["kind"] == "finish"
         status = self._process.wait()
         with self._changed:
             self._died = f"the recording process has ended (exit code {status})"

@@ -118,6 +118,7 @@ class EmbeddingRecorder:
             labels=labels, images=images, metadata=metadata, thumbnail_px=thumbnail_px
         )
         self._known = set(list_steps(self.run_dir / name))
+        self._pending: list[int] = []
         self._warned: set[str] = set()
         self._finished = False
         self._worker: WorkerProcess | None = None
@@ -167,6 +168,7 @@ class EmbeddingRecorder:
             self._known.add(step)
             worker = self._start()
             worker.send(Frame("step", {"step": step}, {"vectors": array}), self._when_busy)
+            self._pending.append(step)
         except Exception as error:
             if self._strict:
                 raise
@@ -233,7 +235,7 @@ class EmbeddingRecorder:
             return
         for step in self._worker.take_dropped():
             self.dropped.append(step)
-            self._known.discard(step)
+            self._forget(step)
             self._warn(
                 "dropped",
                 f"step {step} was left out, since recording takes longer than the training does "
@@ -248,6 +250,8 @@ class EmbeddingRecorder:
     def _take(self, answer: Mapping[str, Any]) -> str | None:
         """Note what became of a step; return what went wrong."""
         step, error = answer.get("step"), answer.get("error")
+        if step in self._pending:
+            self._pending.remove(step)
         self.notes += [note for note in answer.get("notes", ()) if note not in self.notes]
         if error is None:
             if step is not None:
@@ -258,7 +262,17 @@ class EmbeddingRecorder:
             self.failed[step] = error
             self._known.discard(step)
             return f"step {step} was not recorded ({error})"
-        return str(error) if answer["kind"] == "end" else f"no trajectory was written ({error})"
+        if answer["kind"] != "end":
+            return f"no trajectory was written ({error})"
+        for lost in [*self._pending]:
+            self.failed[lost] = str(error)
+            self._forget(lost)
+        return str(error)
+
+    def _forget(self, step: int) -> None:
+        self._known.discard(step)
+        if step in self._pending:
+            self._pending.remove(step)
 
     def _warn(self, kind: str, message: str) -> None:
         if kind in self._warned:

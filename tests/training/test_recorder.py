@@ -265,6 +265,7 @@ def test_a_dead_worker_is_told_once(make: Callable[..., EmbeddingRecorder], when
         train()
     assert len(told) == 1
     assert recorder.recorded == []
+    assert sorted(recorder.failed) == list(range(8)), "each step is accounted for"
 
 
 def test_nothing_recorded_writes_nothing(
@@ -536,3 +537,17 @@ def test_no_process_is_no_reason_to_stop(
     assert "cannot be started" in recorder.failed[0]
     with pytest.raises(RecordingError, match="cannot be started"):
         make(strict=True)
+
+
+def test_finish_gives_up_when_asked(make: Callable[..., EmbeddingRecorder]) -> None:
+    """A worker that hangs does not hold up the end of the training."""
+    recorder = make()
+    recorder.record(vectors(0), 0)
+    start = time.perf_counter()
+    with pytest.warns(RecordingWarning, match="was not done after 0 s") as told:
+        recorder.finish(timeout_s=0.01)
+    assert time.perf_counter() - start < 5
+    assert len(told) == 1
+    assert list(recorder.failed) == [0]
+    assert recorder._worker is not None
+    assert recorder._worker._process.poll() is not None, "it does not stay behind"
