@@ -54,7 +54,7 @@ def test_attach_adds_a_step(base: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert out[0].startswith("step 1 of 40 points in ")
     assert out[0].endswith(f" s: {base / 'run/h'}")
     assert out[1:] == [
-        "the series has 1 steps: 1",
+        "the series has 1 step: 1",
         f"Look at them: projector-export view {base / 'run'}",
     ]
     more = ["--name", "h", "--json", "--seed", "3", "--no-numbers", "--keep", "2"]

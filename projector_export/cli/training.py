@@ -140,7 +140,10 @@ def _check_one_source(
 ) -> None:
     """Refuse two sources, none, and options of the one that is not given."""
     if file is not None and checkpoints is not None:
-        raise OptionError(f"both {file} and --checkpoints are given; attach one of them")
+        raise OptionError(
+            f"both {file} and --checkpoints are given; attach one of them "
+            "(a pattern of checkpoints must be quoted: 'ckpt/*.pt')"
+        )
     if file is None and checkpoints is None:
         raise OptionError("there is nothing to attach; give FILE and --step, or --checkpoints")
     owner = "FILE" if file is None else "--checkpoints"
@@ -184,7 +187,8 @@ def _report_attached(attached: Attached, shared: Shared, seconds: float) -> None
         what = f"step {attached.steps[0]}" if n == 1 else f"{n} steps"
         left_out = f", {skipped} checkpoints skipped" if skipped else ""
         typer.echo(f"{what} of {attached.points} points in {seconds:.1f} s{left_out}: {folder}")
-        typer.echo(f"the series has {len(attached.kept)} steps: {_listed(attached.kept)}")
+        steps = "step" if len(attached.kept) == 1 else "steps"
+        typer.echo(f"the series has {len(attached.kept)} {steps}: {_listed(attached.kept)}")
         if len(attached.kept) > 1:
             typer.echo(
                 f"Draw the way through them: projector-export trajectory {attached.run_dir} "

@@ -151,6 +151,8 @@ def open_export(out: str | Path, name: str | None = None) -> Export:
         hint = ""
         if (out / MANIFEST).is_file():
             hint = f": {out} is an export's own folder, name the run above it ({out.parent})"
+        elif steps := sorted(out.glob(f"*/step_*/{CONFIG_NAME}")):
+            hint = f": it is a training's, name one of its steps, such as {steps[-1].parent}"
         elif inside := sorted(path.parent.name for path in out.glob(f"*/{CONFIG_NAME}")):
             hint = f": name one of the runs in it ({', '.join(inside)})"
         raise InputNotFoundError(f"{config} does not exist; expected a run directory{hint}")

@@ -99,7 +99,7 @@ def check_run_name(run: Path) -> None:
     if bad:
         raise OutputError(
             f"{run} has {' '.join(bad)} in its name, which TensorBoard cannot open as a run: "
-            "choose another OUT"
+            "choose another directory"
         )
 
 

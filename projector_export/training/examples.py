@@ -55,6 +55,8 @@ def read_examples(*, labels: Any, images: Any, metadata: Any, thumbnail_px: int)
     elif columns.width:
         columns = choose_label(columns, None, where="metadata")
     thumbnails, files = None, tuple[Path, ...]()
+    if isinstance(images, (str, os.PathLike)):
+        raise DataError(f"images is {str(images)!r}; expected N files or pictures: list the files")
     if images is not None:
         n = len(images)
         if n == 0:

@@ -156,7 +156,11 @@ class WorkerProcess:
         with self._changed:
             self._died = f"the recording process has ended (exit code {status})"
             if not self._done:
-                self._died = f"the recording process ended with code {status}{self._last_words()}"
+                hint = " (killed; out of memory?)" if status == -9 else ""
+                self._died = (
+                    f"the recording process ended with code {status}{hint}{self._last_words()}; "
+                    "nothing more is recorded"
+                )
                 self._answers.append({"kind": "end", "error": self._died})
             self._changed.notify_all()
 

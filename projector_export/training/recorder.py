@@ -20,9 +20,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from projector_export.errors import OptionError, OutputError, RecordingError
+from projector_export.errors import (
+    OptionError,
+    OutputError,
+    ProjectorExportError,
+    RecordingError,
+)
 from projector_export.projector.log_dir import check_run_name
-from projector_export.projector.views import View
+from projector_export.projector.views import View, parse_view
 from projector_export.settings import Settings
 from projector_export.training.distributed import rank
 from projector_export.training.examples import as_array, read_examples
@@ -37,8 +42,11 @@ Vectors = Any
 """(N, D) numbers: a NumPy array or a torch tensor on any device and of any real type."""
 
 
+_HERE = str(Path(__file__).parent)
+
+
 class RecordingWarning(UserWarning):
-    """Something was not recorded; the training goes on."""
+    """Something was not recorded, or is not as it looks; the training goes on."""
 
 
 class EmbeddingRecorder:
@@ -69,9 +77,9 @@ class EmbeddingRecorder:
         metadata: Any = None,
         thumbnail_px: int = 64,
         every: int = 1,
-        keep: int | None = 30,
+        keep: int | None = 15,
         settings: Settings | None = None,
-        views: Sequence[View] = (),
+        views: Sequence[View | str] = (),
         numbers: Numbers | bool = True,
         when_busy: Literal["drop", "wait"] = "drop",
         strict: bool = False,
@@ -88,9 +96,9 @@ class EmbeddingRecorder:
             thumbnail_px: side of a thumbnail.
             every: record when at least so many steps have passed since the last recorded one.
             keep: how many steps stay on disk; others are thinned out evenly, the first and the
-                last stay. None for all.
+                last stay. None for all; of more than 40 runs TensorBoard ticks none by itself.
             settings: of analysis and output.
-            views: bookmarks beside those that every step has.
+            views: bookmarks beside those that every step has, also in words: "TITLE; key=value".
             numbers: what is written into the run's own events: all, nothing, or some kinds.
             when_busy: when two steps wait already, "drop" the older one, or "wait".
             strict: raise errors instead of warning once.
@@ -98,8 +106,11 @@ class EmbeddingRecorder:
         Raises:
             OptionError, DataError, InputNotFoundError, OutputError: an argument cannot be used.
         """
-        if every < 1:
-            raise OptionError(f"every is {every}; expected 1 or more")
+        if not isinstance(every, int) or every < 1:
+            raise OptionError(f"every is {every!r}; expected a number from 1")
+        if not isinstance(settings, Settings | None):
+            raise OptionError(f"settings is a {type(settings).__name__}; expected Settings(...)")
+        views = read_view_list(views)
         if when_busy not in ("drop", "wait"):
             raise OptionError(f"when_busy is {when_busy!r}; expected 'drop' or 'wait'")
         self.run_dir, self.name = directory_of(run_dir), name
@@ -118,9 +129,11 @@ class EmbeddingRecorder:
             labels=labels, images=images, metadata=metadata, thumbnail_px=thumbnail_px
         )
         self._known = set(list_steps(self.run_dir / name))
+        self._found = sorted(self._known)
         self._pending: list[int] = []
         self._warned: set[str] = set()
         self._finished = False
+        self._check_parents()
         self._worker: WorkerProcess | None = None
         self._pid = os.getpid()
         if rank() == 0:
@@ -169,11 +182,14 @@ class EmbeddingRecorder:
             worker = self._start()
             worker.send(Frame("step", {"step": step}, {"vectors": array}), self._when_busy)
             self._pending.append(step)
+            self._tell_of_older(step)
         except Exception as error:
             if self._strict:
                 raise
-            self.failed[step] = f"{type(error).__name__}: {error}"
-            self._warn("failed", f"step {step} was not recorded ({error})")
+            known = isinstance(error, ProjectorExportError)
+            why = str(error) if known else f"{type(error).__name__}: {error}"
+            self.failed[step] = why
+            self._warn("failed", f"step {step} was not recorded ({why})")
 
     def finish(self, *, trajectory: Of | None = "classes", timeout_s: float | None = 600) -> None:
         """Wait until all is written, add the trajectory, and end the worker.
@@ -197,7 +213,8 @@ class EmbeddingRecorder:
         self._tell()
 
     def _at_exit(self) -> None:
-        self.finish(trajectory=None, timeout_s=120)
+        with contextlib.suppress(KeyboardInterrupt):  # the user waits no longer
+            self.finish(trajectory=None, timeout_s=120)
 
     def _start(self) -> WorkerProcess:
         if self._worker is None:
@@ -252,7 +269,10 @@ class EmbeddingRecorder:
         step, error = answer.get("step"), answer.get("error")
         if step in self._pending:
             self._pending.remove(step)
-        self.notes += [note for note in answer.get("notes", ()) if note not in self.notes]
+        for note in answer.get("notes", ()):
+            if note not in self.notes:
+                self.notes.append(note)
+                self._warn(note, note, say_once=False)
         if error is None:
             if step is not None:
                 self.recorded.append(step)
@@ -274,16 +294,58 @@ class EmbeddingRecorder:
         if step in self._pending:
             self._pending.remove(step)
 
-    def _warn(self, kind: str, message: str) -> None:
+    def _tell_of_older(self, step: int) -> None:
+        """Say that steps of an earlier training lie ahead: the two would be mixed unnoticed."""
+        ahead, self._found = [older for older in self._found if older > step], []
+        if ahead:
+            listed = ", ".join(map(str, ahead[:5])) + (", ..." if ahead[5:] else "")
+            self._warn(
+                "older",
+                f"{self.run_dir / self.name} has later steps already ({listed}); they stay until "
+                "they are recorded again. Remove that folder first to begin anew",
+                say_once=False,
+            )
+
+    def _check_parents(self) -> None:
+        bad = sorted({c for part in self.run_dir.parts for c in part if c in "&#+%"})
+        if bad:
+            self._warn(
+                "place",
+                f"{self.run_dir} has {' '.join(bad)} in a folder's name; below such a folder "
+                "TensorBoard's projector cannot open runs",
+                say_once=False,
+            )
+
+    def _warn(self, kind: str, message: str, *, say_once: bool = True) -> None:
         if kind in self._warned:
             return
         self._warned.add(kind)
-        text = f"{self.name}: {message}; the training goes on, and this is said once"
+        end = "; the training goes on, and this is said once" if say_once else ""
+        text = f"{self.name}: {message}{end}"
         # The line to name is that of the training, however deep we are.
         level, frame = 2, sys._getframe(1)
-        while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
             level, frame = level + 1, frame.f_back
         warnings.warn(text, RecordingWarning, stacklevel=level)
+
+
+def read_view_list(views: Sequence[View | str]) -> list[View]:
+    """Return views, also of those given in words (see `parse_view`).
+
+    Raises:
+        OptionError: something is neither, or cannot be read.
+    """
+    if isinstance(views, str):
+        views = [views]
+    found: list[View] = []
+    for view in views:
+        if isinstance(view, View):
+            found.append(view)
+        elif isinstance(view, str):
+            found += parse_view(view)
+        else:
+            raise OptionError(f"a view is a {type(view).__name__}; expected View(...) or text")
+    return found
 
 
 def directory_of(run_dir: Any) -> Path:

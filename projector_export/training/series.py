@@ -204,6 +204,8 @@ class Series:
                 first_prepared=self._snapshot(before[0]).prepared if before else None,
             )
         analysis = replace(analysis, points=moved)
+        if before:
+            notes += self._what_is_missing(points, before[-1])
         result = self._write(analysis, step, before[-1] if before else None, clock)
         self._snapshots = {
             number: snapshot
@@ -275,9 +277,21 @@ class Series:
         if difference:
             raise DataError(
                 f"{self.folder}: {difference} at step {others[-1]}; every step must show the same "
-                "examples in the same order, by as many columns: choose another name for others"
+                "examples in the same order, by as many columns: choose another name for others, "
+                f"or remove {self.folder} to begin anew"
             )
         return new
+
+    def _what_is_missing(self, points: Points, before: int) -> list[str]:
+        """Say what an earlier step shows and this one does not, as after a careless resume."""
+        old = open_export(self.step_dir(before), self.name)
+        lost = [c for c in old.columns.columns if c not in (*points.columns.columns, *OUR_COLUMNS)]
+        missing = [f"the columns {', '.join(lost)}"] if lost else []
+        if old.embedding.tile_px is not None and points.thumbnails is None:
+            missing.insert(0, "thumbnails")
+        if not missing:
+            return []
+        return [f"earlier steps have {' and '.join(missing)}, which later ones were not given"]
 
     def _thumbnails_hash(self, thumbnails: np.ndarray) -> str:
         if self._thumbnails is None or self._thumbnails[0] is not thumbnails:

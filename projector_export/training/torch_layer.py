@@ -74,10 +74,21 @@ def layer_vectors(
         DataError: the output is of another shape, or does not have a row an example.
     """
     model = unwrap(model)
+    if isinstance(layer, torch.nn.Module):
+        layer = _name_of(model, layer)
     if callable(layer):
         return vectors_of(model, batch, lambda one: as_rows(layer(model, one)))
     module = find_layer(model, layer)
     return vectors_of(model, batch, lambda one: _run(model, module, model_input(one), reduce))
+
+
+def _name_of(model: torch.nn.Module, layer: torch.nn.Module) -> str:
+    for name, module in model.named_modules():
+        if module is layer:
+            return str(name)
+    raise OptionError(
+        f"{type(layer).__name__} is no layer of {type(model).__name__}; give its name"
+    )
 
 
 def unwrap(model: torch.nn.Module) -> torch.nn.Module:

@@ -159,7 +159,7 @@ def _classes(export: Export) -> _Things:
         if "cluster" not in columns.columns:
             raise DataError(
                 f"{export.out} has neither labels that repeat nor clusters; "
-                "ask for the trajectory of examples"
+                "ask for the trajectory of examples: finish(trajectory='examples') or --of examples"
             )
         labels = columns["cluster"]
     texts = as_text(labels).str.strip_chars()

@@ -78,7 +78,11 @@ def make(tmp_path: Path) -> Iterator[Callable[..., EmbeddingRecorder]]:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"every": 0}, "every is 0; expected 1 or more"),
+        ({"every": 0}, "every is 0; expected a number from 1"),
+        ({"every": "2"}, "every is '2'; expected a number from 1"),
+        ({"settings": {"clusters": 3}}, "settings is a dict; expected Settings"),
+        ({"views": [3]}, "a view is a int; expected View"),
+        ({"images": "pictures"}, "images is 'pictures'; expected N files or pictures"),
         ({"keep": 1}, r"keep is 1; expected 2 or more"),
         ({"when_busy": "panic"}, "when_busy is 'panic'; expected 'drop' or 'wait'"),
         ({"name": "a/b"}, "it contains '/'"),
@@ -177,7 +181,9 @@ def test_an_error_warns_once_and_the_training_goes_on(
         raise ZeroDivisionError("no batch")
 
     recorder.record(vectors(0), 0)
-    with pytest.warns(RecordingWarning, match="step 1 was not recorded .no batch.") as told:
+    with pytest.warns(
+        RecordingWarning, match="step 1 was not recorded .ZeroDivisionError: no batch."
+    ) as told:
         recorder.record(broken, 1)
     assert len(told) == 1
     assert told[0].filename == __file__
@@ -339,7 +345,8 @@ def test_views_of_the_user_are_at_every_step(
     """Bookmarks are the same views at every step, the user's first."""
     (tmp_path / "rows.txt").write_text("3\n5\n")
     view = View("Mine", select="rows rows.txt", folder=tmp_path)
-    recorder = make(settings=Settings(clusters=2, umap_dims=(2,)), views=[view])
+    views = [view, "Fast; select=top 3 by movement"]
+    recorder = make(settings=Settings(clusters=2, umap_dims=(2,)), views=views)
     for step in range(2):
         recorder.record(vectors(step), step)
     recorder.finish(trajectory=None)
@@ -347,7 +354,7 @@ def test_views_of_the_user_are_at_every_step(
     states = [open_export(tmp_path / f"run/e/step_{step:08d}").states for step in range(2)]
     titles = [[state["label"] for state in some] for some in states]
     assert titles[0] == titles[1]
-    assert titles[0][0] == "Mine"
+    assert titles[0][:2] == ["Mine", "Fast"]
     assert "Moved most" in titles[0]
     assert [some[0]["selectedPoints"] for some in states] == [[3, 5], [3, 5]]
 
@@ -362,6 +369,10 @@ def test_a_training_is_resumed(tmp_path: Path, make: Callable[..., EmbeddingReco
     for step in range(2, 5):
         second.record(vectors(step), step)
     second.finish(trajectory=None)
+    third = make()
+    with pytest.warns(RecordingWarning, match=r"has later steps already \(4\); they stay until"):
+        third.record(vectors(3), 3)
+    third.finish(trajectory=None)
     steps = sorted(path.name for path in (tmp_path / "run/e").glob("step_*"))
     assert steps == [f"step_{step:08d}" for step in range(5)]
     for step in range(5):
@@ -377,7 +388,9 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from training.test_recorder import LABELS, PLAIN, vectors
 from projector_export import EmbeddingRecorder
-recorder = EmbeddingRecorder(sys.argv[1], "e", labels=LABELS, settings=PLAIN, when_busy="wait")
+recorder = EmbeddingRecorder(
+    sys.argv[1], "e", labels=LABELS, settings=PLAIN, when_busy="wait", keep=None
+)
 print("started", flush=True)
 for step in range(int(sys.argv[2]), int(sys.argv[3])):
     recorder.record(vectors(step), step)
@@ -517,7 +530,8 @@ def test_metadata_travels_along(tmp_path: Path, make: Callable[..., EmbeddingRec
     metadata = pl.DataFrame({"名前": [f"魚 {i}" for i in range(40)], "movement": range(40)})
     recorder = make(metadata=metadata)
     recorder.record(vectors(0), 0)
-    recorder.finish(trajectory=None)
+    with pytest.warns(RecordingWarning, match="reserved names were renamed: user_movement"):
+        recorder.finish(trajectory=None)
     columns = open_export(tmp_path / "run/e/step_00000000").columns
     assert columns["名前"].to_list() == [f"魚 {i}" for i in range(40)]
     assert columns["user_movement"].to_list() == list(range(40))
@@ -551,3 +565,44 @@ def test_finish_gives_up_when_asked(make: Callable[..., EmbeddingRecorder]) -> N
     assert list(recorder.failed) == [0]
     assert recorder._worker is not None
     assert recorder._worker._process.poll() is not None, "it does not stay behind"
+
+
+def test_what_a_resumed_training_forgot_is_told(
+    tmp_path: Path, make: Callable[..., EmbeddingRecorder]
+) -> None:
+    """Thumbnails and columns that earlier steps have do not vanish silently."""
+    pictures = np.zeros((40, 4, 4), np.uint8)
+    first = make(images=pictures, metadata={"number": np.arange(40)})
+    first.record(vectors(0), 0)
+    first.finish(trajectory=None)
+    second = make()
+    second.record(vectors(1), 1)
+    with pytest.warns(RecordingWarning, match="earlier steps have thumbnails and the columns num"):
+        second.finish(trajectory=None)
+    assert second.recorded == [1]
+
+
+def test_an_image_that_cannot_be_read_is_told(
+    tmp_path: Path, make: Callable[..., EmbeddingRecorder]
+) -> None:
+    """One unreadable image among many is reported, not fatal."""
+    from PIL import Image
+
+    for i in range(39):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    recorder = make(images=[tmp_path / f"{i}.png" for i in range(40)])
+    recorder.record(vectors(0), 0)
+    with pytest.warns(RecordingWarning, match="1 thumbnails cannot be read"):
+        recorder.finish(trajectory=None)
+    assert recorder.recorded == [0]
+
+
+def test_a_folder_that_cannot_be_opened_is_told(
+    tmp_path: Path, make: Callable[..., EmbeddingRecorder]
+) -> None:
+    """A sign in a parent's name that breaks TensorBoard's addresses is said, not fatal."""
+    with pytest.warns(RecordingWarning, match="has & in a folder's name"):
+        recorder = make(tmp_path / "a&b" / "version_0")
+    recorder.record(vectors(0), 0)
+    recorder.finish(trajectory=None)
+    assert recorder.recorded == [0]

@@ -217,6 +217,20 @@ class Canvas:
         if within is not None:
             self._clip(dots, within)
 
+    def segments(
+        self, ends: np.ndarray, rgb: np.ndarray, *, width_px: float, within: Box | None = None
+    ) -> None:
+        """Draw (m, 2, 2) half transparent lines under the dots, the first one lowest."""
+        from matplotlib.collections import LineCollection
+
+        lines = LineCollection(
+            list(ends), colors=rgb / 255, alpha=0.5, linewidths=width_px * self._points, zorder=2
+        )
+        lines.set_rasterized(len(ends) > _MOST_SHAPES)
+        self._axes.add_collection(lines, autolim=False)
+        if within is not None:
+            self._clip(lines, within)
+
     def image(self, pixels: np.ndarray, box: Box) -> None:
         """Draw an (H, W, 4) uint8 picture into a box."""
         self._axes.imshow(

@@ -96,10 +96,11 @@ def _is_deep(scene: Scene) -> bool:
 
 
 def _traces(scene: Scene) -> list[dict[str, Any]]:
-    """Return what plotly draws: a trace a category, or one, and the axes of 3-D views."""
+    """Return what plotly draws: axes of 3-D views, lines, then a trace a category, or one."""
     coloring = scene.coloring
     numbers = np.arange(len(scene))
     traces = [_axis_lines()] if _is_deep(scene) else []
+    traces += _link_lines(scene)
     if coloring.values is not None:
         known = np.isfinite(coloring.values)
         traces.append(_trace(scene, numbers[known], _gradient_marker(coloring, known)))
@@ -123,10 +124,9 @@ def _trace(
 ) -> dict[str, Any]:
     positions = np.round(scene.positions[members], 4).T.tolist()
     deep = _is_deep(scene)
-    flat_kind = "scattergl" if len(scene) > _MOST_SHAPES else "scatter"
     size = max(3.0, min(14.0, 60 / max(len(scene), 2) ** 0.28))
     trace: dict[str, Any] = {
-        "type": "scatter3d" if deep else flat_kind,
+        "type": _kind(scene),
         "mode": "markers",
         "x": positions[0],
         "y": positions[1],
@@ -144,7 +144,41 @@ def _trace(
         trace["z"] = positions[2]
     if name is not None:
         trace["name"] = name
+        trace["legendgroup"] = marker["color"]
     return trace
+
+
+def _kind(scene: Scene) -> str:
+    if _is_deep(scene):
+        return "scatter3d"
+    return "scattergl" if len(scene) > _MOST_SHAPES else "scatter"
+
+
+def _link_lines(scene: Scene) -> list[dict[str, Any]]:
+    """Return the lines from points to the next of their paths, a trace a colour.
+
+    A click in the legend hides them with the points that they start from.
+    """
+    positions = np.round(scene.positions, 4)
+    starts = scene.coloring.rgb[scene.links[:, 0]]
+    traces = []
+    for rgb in np.unique(starts, axis=0):
+        links = scene.links[(starts == rgb).all(axis=1)]
+        color = f"#{bytes(rgb).hex()}"
+        trace: dict[str, Any] = {
+            "type": _kind(scene),
+            "mode": "lines",
+            "line": {"color": color, "width": 1.5},
+            "opacity": 0.5,
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "legendgroup": color,
+        }
+        for axis, values in zip("xyz" if _is_deep(scene) else "xy", positions.T, strict=False):
+            # An empty place ends a line.
+            trace[axis] = [x for pair in values[links].tolist() for x in (*pair, None)]
+        traces.append(trace)
+    return traces
 
 
 def _gradient_marker(coloring: Coloring, known: np.ndarray) -> dict[str, Any]:
@@ -186,7 +220,7 @@ def _layout(more: dict[str, Any]) -> dict[str, Any]:
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
         "font": {"family": font, "size": 13, "color": "#1f2430"},
-        "legend": {"itemsizing": "constant"},
+        "legend": {"itemsizing": "constant", "tracegroupgap": 0},
         **more,
     }
 

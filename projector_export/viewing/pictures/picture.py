@@ -127,6 +127,7 @@ def _draw_plot(
     if scene.is_3d and not scene.camera.orthographic:
         _draw_axes(canvas, scene, box)
     order = _drawing_order(scene, places)
+    _draw_links(canvas, scene, places, order, box)
     diameters = _diameters(scene, places, box, thumbnails)
     if thumbnails is None:
         edge_px = 0.05 * float(np.median(diameters)) if len(scene) <= MOST_THUMBNAILS else 0.0
@@ -217,6 +218,23 @@ def _draw_tiles(
     )
     image = compose_tiles(tiles, width_px=round(box.width), height_px=round(box.height))
     canvas.image(image, box)
+
+
+def _draw_links(
+    canvas: Canvas, scene: Scene, places: np.ndarray, order: np.ndarray, box: Box
+) -> None:
+    """Draw a line from each point to the next of its path, in the order of the points."""
+    rank = np.full(len(scene), -1)
+    rank[order] = np.arange(len(order))
+    links = scene.links[(rank[scene.links] >= 0).all(axis=1)]
+    links = links[np.argsort(rank[links[:, 0]], kind="stable")]
+    if len(links):
+        canvas.segments(
+            places[links, :2],
+            scene.coloring.rgb[links[:, 0]],
+            width_px=max(1.0, canvas.font_px * 0.1),
+            within=box,
+        )
 
 
 def _draw_axes(canvas: Canvas, scene: Scene, box: Box) -> None:

@@ -24,6 +24,7 @@ from projector_export.viewing.pictures.colors import Coloring, color_points, col
 # data.ts, getProjectionComponents: the keys of a projection's coordinates.
 _PREFIXES = {"umap": "umap", "tsne": "tsne", "pca": "pca", "custom": "linear"}
 _NAMES = {"umap": "UMAP", "tsne": "t-SNE", "pca": "PCA", "custom": "custom projection"}
+_NEXT = "__seq_next__"  # data.ts, SEQUENCE_METADATA_ATTRS
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Scene:
         projection: `UMAP`, `PCA`, `t-SNE` or `custom projection`.
         isolated: whether other points are hidden.
         unplaced: points without coordinates, which the viewer does not draw either.
+        links: (m, 2) numbers below n: a point and the next one of its path.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Scene:
     projection: str
     isolated: bool
     unplaced: int
+    links: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -151,6 +154,7 @@ def _read_scene(cells: pl.DataFrame, state: Mapping[str, Any], title: str) -> Sc
         projection=_NAMES[kind],
         isolated=isolated,
         unplaced=int((~placed).sum()),
+        links=_links(cells, rows),
     )
 
 
@@ -215,6 +219,24 @@ def _coloring(
         rows,
         as_categories=bool(state.get("forceCategoricalColoring")),
     )
+
+
+def _links(cells: pl.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """Return which of the points shown a line joins; values that name none are passed over.
+
+    Args:
+        cells: of all points; `__seq_next__` is the row number of the next point.
+        rows: (n,) row numbers of the points that are drawn.
+    """
+    if _NEXT not in cells.columns:
+        return np.empty((0, 2), dtype=np.int64)
+    values = cells[_NEXT].str.strip_chars().cast(pl.Float64, strict=False).to_numpy()[rows]
+    shown = dict(zip(rows.tolist(), range(len(rows)), strict=True))
+    # A float finds the row number that it equals; nan, infinity and fractions find none.
+    ends = np.array([shown.get(value, -1) for value in values.tolist()], dtype=np.int64)
+    starts = np.arange(len(rows))
+    links: np.ndarray = np.stack([starts, ends], axis=1)[(ends >= 0) & (ends != starts)]
+    return links
 
 
 def _labels(cells: pl.DataFrame, column: Any, rows: np.ndarray) -> pl.Series:
