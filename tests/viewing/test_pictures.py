@@ -83,6 +83,103 @@ def test_selected_points_are_red_among_grey(export: Export) -> None:
 
 
 @pytest.fixture(scope="module")
+def with_path(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """The square, with a path from the first corner over the second to the fourth."""
+    out = tmp_path_factory.mktemp("logs") / "run"
+    return make_export(out, {"label": KINDS, "__seq_next__": [1, 3, None, None]})
+
+
+def line_colors(export: Export, state: dict[str, Any]) -> list[str]:
+    """Return the colours of the half transparent lines in a picture, the lowest one first."""
+    svg = ET.fromstring(render_picture(export, state, file_format="svg"))
+    styles = [element.get("style") or "" for element in svg.iter()]
+    return [s.split("stroke: ")[1][:7] for s in styles if "stroke-opacity: 0.5" in s]
+
+
+# Half of COLORS[0] and of COLORS[1], the rest white.
+HALF = ["#8fbbda", "#eb9394"]
+
+
+def test_lines_join_the_points_of_a_path(export: Export, with_path: Export) -> None:
+    """In the colour of the point that they start from, half transparent; else nothing."""
+    drawn = bare(with_path, make_state(SQUARE)).astype(int) - bare(export, make_state(SQUARE))
+    ys, xs = np.nonzero(drawn.any(axis=2))
+    # Along the lower edge, then up the right one; the points lie on top.
+    on_lower, on_right = np.abs(ys + 0.5 - 440) < 2, np.abs(xs + 0.5 - 440) < 2
+    assert (on_lower | on_right).all()
+    assert (xs[on_lower & ~on_right].min(), xs[on_lower].max()) == pytest.approx((46, 434), abs=4)
+    assert (ys[on_right & ~on_lower].min(), ys[on_right].max()) == pytest.approx((46, 434), abs=4)
+
+
+def test_a_line_has_half_the_colour_of_its_start(with_path: Export) -> None:
+    """In a large picture, where a line is thick enough to cover a pixel wholly."""
+    pixels = pixels_of(
+        render_picture(
+            with_path, make_state(SQUARE), width_px=2400, height_px=2400, framed=False, dpi=300
+        )
+    )
+    lower, right = pixels[2150:2250, 1200], pixels[1200, 2150:2250]
+    for line, color in ((lower, HALF[0]), (right, HALF[1])):
+        assert has_color(line[None], color, tolerance=1)
+        assert 4 <= (line != 255).any(axis=1).sum() <= 6
+    assert (pixels[150:250, 1200] == 255).all()
+    assert (pixels[1200, 150:250] == 255).all()
+
+
+def test_lines_need_both_points(with_path: Export, export: Export) -> None:
+    """Isolated away, or behind the camera: no line leads there."""
+    for rows in ([0, 3], [0, 2]):
+        state = make_state(SQUARE[rows], isolated=rows)
+        assert np.array_equal(bare(with_path, state), bare(export, state))
+    deep = np.array([[0, 0, -1.0], [0.2, 0.2, 1.0], [-1, -1, -1.0], [1, 1, -1.0]])
+    camera = {"orthographic": False, "position": [0, 0, 0.5], "target": [0, 0, 0], "zoom": 1}
+    state = make_state(deep, camera=camera)
+    assert np.array_equal(bare(with_path, state), bare(export, state))
+    assert line_colors(with_path, state) == []
+
+
+def test_lines_of_selected_points_are_on_top(with_path: Export) -> None:
+    """Red ones last, as the points are drawn."""
+    assert line_colors(with_path, make_state(SQUARE, selected=[0])) == ["#e3e3e3", "#fa6666"]
+    assert line_colors(with_path, make_state(SQUARE, selected=[1])) == ["#e3e3e3", "#fa6666"]
+
+
+def test_lines_stay_off_the_title(with_path: Export, export: Export) -> None:
+    """The second corner in the middle of the plot, the fourth far above the picture."""
+    camera = {"orthographic": True, "position": [1, -1, 4], "target": [1, -1, 0], "zoom": 3}
+    state = make_state(SQUARE, camera=camera)
+    drawn = pixels_of(render_picture(with_path, state)).astype(int)
+    ys, xs = np.nonzero((drawn - pixels_of(render_picture(export, state))).any(axis=2))
+    # The title's second line ends at 90 px, and the plot's margin at 30.
+    assert 100 < ys.min() < 120
+    assert 25 < xs.min() < 40
+
+
+def test_segments_lie_under_the_dots_and_within_their_box() -> None:
+    """A segment is where its ends say; the first one is lowest."""
+    ends = np.array([[[-50.0, 40], [150, 40]], [[50, 20], [50, 180]]])
+    rgb = np.array([[0, 0, 200], [200, 0, 0]], dtype=np.uint8)
+    with plain_settings(choose_fonts([])):
+        canvas = Canvas(100, 100, dpi=100)
+        canvas.segments(ends, rgb, width_px=4, within=Box(20, 10, 60, 70))
+        canvas.dots(np.array([[50.0, 60]]), np.array([[0, 200, 0]], dtype=np.uint8), 10)
+        pixels = pixels_of(canvas.render("png", title=""))
+    ys, xs = np.nonzero((pixels != 255).any(axis=2))
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (20, 79, 20, 79)
+    assert pixels[40, 30].tolist() == pytest.approx([127, 127, 227], abs=1)
+    assert pixels[40, 50].tolist() == pytest.approx([163, 63, 113], abs=2)
+    assert pixels[60, 50].tolist() == [0, 200, 0]
+
+
+@pytest.mark.parametrize("file_format", ["svg", "pdf"])
+def test_lines_are_shapes_in_files_of_shapes(with_path: Export, file_format: Any) -> None:
+    """Same bytes each time, too."""
+    first = render_picture(with_path, make_state(SQUARE), file_format=file_format)
+    assert render_picture(with_path, make_state(SQUARE), file_format=file_format) == first
+    assert line_colors(with_path, make_state(SQUARE)) == COLORS[:2]
+
+
+@pytest.fixture(scope="module")
 def with_tiles(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """Six points with a thumbnail each, all of one plain colour."""
     tiles = np.zeros((6, 16, 16, 4), dtype=np.uint8)

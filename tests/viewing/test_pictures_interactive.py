@@ -96,6 +96,42 @@ def test_a_selection_is_drawn_last(export: Export) -> None:
     assert data["traces"][1]["members"] == [2]
 
 
+def test_lines_join_the_points_of_a_path(tmp_path: Path) -> None:
+    """A trace a colour of the points that they start from, below the points; a gap between."""
+    columns = {"label": ["a", "b", "a", "b"], "__seq_next__": [1, 2, 3, None]}
+    export = make_export(tmp_path / "run", columns)
+    *lines, _, _ = data_of(render_interactive(export, make_state(SQUARE)))["traces"]
+    assert [(t["mode"], t["line"]["color"], t["x"], t["y"], t["opacity"]) for t in lines] == [
+        ("lines", "#1f77b4", [-1, 1, None, -1, 1, None], [-1, -1, None, 1, 1, None], 0.5),
+        ("lines", "#d62728", [1, -1, None], [-1, 1, None], 0.5),
+    ]
+    deep = np.column_stack([SQUARE, [0.0, 2, 2, 0]])
+    axes, first, second, *points = data_of(render_interactive(export, make_state(deep)))["traces"]
+    assert "members" not in axes
+    assert (first["type"], second["type"]) == ("scatter3d", "scatter3d")
+    assert first["z"] == [-1, 1, None, 1, -1, None]
+    assert second["z"] == [1, 1, None]
+    assert [trace["mode"] for trace in points] == ["markers", "markers"]
+
+
+def test_lines_are_hidden_with_the_points_that_they_start_from(tmp_path: Path) -> None:
+    """A click in the legend takes a group."""
+    columns = {"label": ["a", "b", "a", "b"], "__seq_next__": [1, 2, 3, None]}
+    export = make_export(tmp_path / "run", columns)
+    traces = data_of(render_interactive(export, make_state(SQUARE)))["traces"]
+    groups = [(trace["mode"], trace["legendgroup"]) for trace in traces]
+    assert groups == [
+        ("lines", "#1f77b4"), ("lines", "#d62728"), ("markers", "#1f77b4"), ("markers", "#d62728"),
+    ]  # fmt: skip
+    assert [trace["showlegend"] for trace in traces] == [False, False, True, True]
+
+
+def test_without_paths_there_are_no_lines(export: Export) -> None:
+    """No `__seq_next__`: points alone."""
+    traces = data_of(render_interactive(export, make_state(SQUARE)))["traces"]
+    assert {trace["mode"] for trace in traces} == {"markers"}
+
+
 def test_without_thumbnails_there_is_no_sprite(export: Export, tmp_path: Path) -> None:
     """Nor when it is not wanted."""
     assert (

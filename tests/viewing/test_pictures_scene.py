@@ -59,6 +59,43 @@ def test_points_without_coordinates_are_left_out(export: Export) -> None:
     assert [scene.labels[int(i)] for i in scene.selected] == ["e", "007"]
 
 
+def test_a_path_links_each_point_to_the_next(tmp_path: Path) -> None:
+    """`__seq_next__` is a row number; links count the points shown, in the state's order."""
+    columns = {"label": list("abcde"), "__seq_next__": [1, 2, None, 0, None]}
+    export = make_export(tmp_path / "run", columns)
+    assert read_scene(export, make_state(COORDINATES)).links.tolist() == [[0, 1], [1, 2], [3, 0]]
+    isolated = make_state(COORDINATES[[3, 2, 1, 0]], isolated=[3, 2, 1, 0])
+    assert read_scene(export, isolated).links.tolist() == [[0, 3], [2, 1], [3, 2]]
+    without_b = make_state(COORDINATES[[0, 2, 3]], isolated=[0, 2, 3])
+    assert read_scene(export, without_b).links.tolist() == [[2, 0]]
+    unplaced = make_state(COORDINATES)
+    unplaced["projections"][0] = {}
+    assert read_scene(export, unplaced).links.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("values", "links"),
+    [
+        ([1.0, 2.5, None, float("inf"), float("nan")], [[0, 1]]),
+        ([0, 5, -1, 10**12, 3], [[4, 3]]),
+        (["x", "", "2 3", "0b1", None], []),
+        ([True, True, False, False, None], []),
+        ([None] * 5, []),
+    ],
+)
+def test_what_is_no_row_number_links_nothing(
+    tmp_path: Path, values: list[Any], links: list[list[int]]
+) -> None:
+    """Not a number, out of range or the point itself: passed over, never an error."""
+    export = make_export(tmp_path / "run", {"label": list("abcde"), "__seq_next__": values})
+    assert read_scene(export, make_state(COORDINATES)).links.tolist() == links
+
+
+def test_without_paths_there_are_no_links(export: Export) -> None:
+    """No `__seq_next__`, no lines."""
+    assert read_scene(export, make_state(COORDINATES)).links.shape == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("state", "keys", "is_3d", "name"),
     [

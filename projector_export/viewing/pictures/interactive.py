@@ -168,7 +168,7 @@ def _link_lines(scene: Scene) -> list[dict[str, Any]]:
         trace: dict[str, Any] = {
             "type": _kind(scene),
             "mode": "lines",
-            "line": {"color": color, "width": 1.5},
+            "line": {"color": color, "width": 3 if _is_deep(scene) else 1.5},
             "opacity": 0.5,
             "hoverinfo": "skip",
             "showlegend": False,
