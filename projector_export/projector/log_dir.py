@@ -347,7 +347,11 @@ def ensure_event_file(out: Path) -> None:
         return
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    EventFileWriter(str(out)).close()
+    # An empty one, such as a full disk leaves, makes the run visible just as well.
+    with contextlib.suppress(OSError):
+        EventFileWriter(str(out)).close()
+    if not any(path.is_file() for path in out.glob("*tfevents*")):
+        raise OutputError(f"{out} cannot take an event file; without one TensorBoard lists no run")
 
 
 def _missing_tensors(out: Path) -> list[str]:

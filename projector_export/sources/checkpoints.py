@@ -236,12 +236,17 @@ def _reason(error: Exception) -> str:
     return line.removeprefix("WeightsUnpickler error: ").split(". Please ")[0]
 
 
-def _leaves(tree: Mapping[Any, Any], start: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
+def _leaves(
+    tree: Mapping[Any, Any], start: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Each value with its whole key; of a mapping that is there twice, the first place counts."""
+    seen = {id(tree)} if seen is None else seen
     for key, value in tree.items():
         if not isinstance(value, Mapping):
             yield f"{start}{key}", value
-        elif depth < _DEEPEST:
-            yield from _leaves(value, f"{start}{key}.", depth + 1)
+        elif id(value) not in seen and start.count(".") < _DEEPEST:
+            seen.add(id(value))
+            yield from _leaves(value, f"{start}{key}.", seen)
 
 
 def _read_safetensor(path: Path, name: str) -> np.ndarray:

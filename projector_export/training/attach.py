@@ -18,7 +18,7 @@ from projector_export.errors import DataError, InputNotFoundError, OptionError
 from projector_export.points import Points, as_vectors
 from projector_export.progress import Progress, Step, ignore
 from projector_export.projector.exports import Export, open_export
-from projector_export.projector.views import View, check_titles
+from projector_export.projector.views import View
 from projector_export.settings import Settings
 from projector_export.sources.checkpoints import Checkpoint, read_tensor
 from projector_export.training.events import EventWriter
@@ -87,7 +87,6 @@ def attach_vectors(
         DataError: the points are not those of the series.
         OutputError: the disk refuses, or another process writes to the series.
     """
-    _check_views(views)
     series = Series(Path(run_dir), points.name, settings or Settings(), views=views, keep=keep)
     with series:
         writer = _Writer(series, numbers)
@@ -130,7 +129,6 @@ def attach_checkpoints(
         OutputError: the disk refuses, or another process writes to the series.
         MissingExtraError: torch is needed and not installed.
     """
-    _check_views(views)
     tell, skipped = progress or ignore, list[dict[str, str]]()
     series = Series(Path(run_dir), name, settings or Settings(), views=views, keep=keep)
     writer = None
@@ -216,13 +214,6 @@ def _other_settings(series: Series, step: int) -> list[str]:
         return []
     listed = ", ".join(f"{key} {old[key]!r} there, {new[key]!r} now" for key in differing)
     return [f"step {step} was made with other settings ({listed}), so the steps differ by them too"]
-
-
-def _check_views(views: Sequence[View]) -> None:
-    check_titles(views)
-    for view in views:
-        if view.layout_file is not None:
-            raise view.error("steps have layouts of their own; a file of coordinates fits none")
 
 
 def list_series(run_dir: str | Path) -> list[str]:

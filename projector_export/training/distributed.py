@@ -112,7 +112,7 @@ def _check(vectors: Any, rows: Any) -> tuple[np.ndarray, np.ndarray, str]:
     try:
         own = np.asarray(_on_cpu(vectors), dtype=np.float32)
         numbers = np.asarray(_on_cpu(rows)).reshape(-1)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # whatever it is, the others wait in the collective
         return np.empty((0, 0), np.float32), np.empty(0, np.int64), f"not numbers: {error}"
     problem = ""
     if own.ndim != 2:

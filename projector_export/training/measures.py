@@ -92,6 +92,10 @@ def label_silhouette(
         return float(silhouette_score(sample, codes[rows], metric=metric))
 
 
+_COINCIDES = 1e-11
+"""Mean cosine distances below are 0: thousands of float64 products are exact to less."""
+
+
 def _cosine_silhouette(vectors: np.ndarray, codes: np.ndarray) -> float:
     """Return the mean silhouette without any pair of points.
 
@@ -116,8 +120,11 @@ def _cosine_silhouette(vectors: np.ndarray, codes: np.ndarray) -> float:
         distances /= sizes
         distances[rows, own] = np.inf
         nearest = distances.min(axis=1)
-        largest = np.maximum(np.maximum(within, nearest), 1e-300)
-        total += float(np.where(others > 0, (nearest - within) / largest, 0).sum())
+        # Sums of equal vectors leave rounding where the distance is 0.
+        within, nearest = (np.where(d > _COINCIDES, d, 0) for d in (within, nearest))
+        largest = np.maximum(within, nearest)
+        known = (others > 0) & (largest > 0)
+        total += float(((nearest - within)[known] / largest[known]).sum())
     return total / len(unit)
 
 

@@ -36,22 +36,9 @@ class WorkerProcess:
         Raises:
             RecordingError: no process can be started.
         """
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said,
-                process_group=0,  # Ctrl-C is for the training
-                # No session of its own: Linux shares cores among sessions, whatever their priority.
-            )
-        except OSError as error:
-            self._said.close()
-            raise RecordingError(f"the recording process cannot be started ({error})") from error
         self._changed = threading.Condition()
         self._waiting: deque[Frame] = deque([opening])
-        self._first: Frame | None = None
+        self._has_first = False
         self._in_hand = False
         self._dropped: list[int] = []
         self._answers: list[dict[str, Any]] = []
@@ -61,8 +48,26 @@ class WorkerProcess:
             threading.Thread(target=target, daemon=True, name=f"projector-export {target.__name__}")
             for target in (self._hand_over, self._listen)
         ]
-        for thread in self._threads:
-            thread.start()
+        with contextlib.ExitStack() as stack:
+            try:
+                self._said = stack.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _START, *sys.path],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._said,
+                    process_group=0,  # Ctrl-C is for the training
+                    # No session of its own: Linux shares cores among sessions, whatever their
+                    # priority.
+                )
+                stack.callback(self._process.kill)
+                for thread in self._threads:
+                    thread.start()
+            except (OSError, RuntimeError) as error:  # no file, no process, no thread
+                raise RecordingError(
+                    f"the recording process cannot be started ({error})"
+                ) from error
+            stack.pop_all()
 
     def send(self, frame: Frame, when_busy: Literal["drop", "wait"]) -> None:
         """Put a frame into the queue.
@@ -71,24 +76,28 @@ class WorkerProcess:
             RecordingError: the process has ended.
         """
         with self._changed:
-            while self._died is None and len(self._steps_waiting()) >= QUEUE:
+            bound = QUEUE if frame.kind == "step" else len(self._waiting) + 1
+            while self._died is None and len(self._steps_waiting()) >= bound:
                 if when_busy == "wait":
                     self._changed.wait()
                     continue
                 # Not the first: all movement is measured from it. Nor the newest, which may be
                 # the training's last.
-                oldest = next(f for f in self._steps_waiting() if f is not self._first)
+                oldest = self._steps_waiting()[0 if self._has_first else 1]
                 self._waiting.remove(oldest)
                 self._dropped.append(int(oldest.facts["step"]))
             if self._died is not None:
                 raise RecordingError(self._died)
-            if frame.kind == "step" and self._first is None:
-                self._first = frame
             self._waiting.append(frame)
             self._changed.notify_all()
 
     def _steps_waiting(self) -> list[Frame]:
         return [frame for frame in self._waiting if frame.kind == "step"]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._died is not None
 
     def take_answers(self) -> list[dict[str, Any]]:
         """Return the answers since the last call."""
@@ -107,12 +116,12 @@ class WorkerProcess:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            with self._changed:
+                self._done = True  # this tells the end
+                late = f"recording was not done after {timeout_s:.0f} s and was ended"
+                self._answers.append({"kind": "end", "error": late})
             self._process.kill()
             self._process.wait()
-            with self._changed:
-                self._answers.append(
-                    {"kind": "finish", "error": f"it was not done after {timeout_s:.0f} s"}
-                )
         for thread in self._threads:
             thread.join(5)
         with contextlib.suppress(OSError):  # what it was too late for
@@ -133,11 +142,13 @@ class WorkerProcess:
                         return
                     frame = self._waiting.popleft()
                     self._in_hand = frame.kind == "step"
+                    self._has_first = self._has_first or self._in_hand
                     self._changed.notify_all()
                 write_frame(stream, frame)
                 if frame.kind == "finish":
                     stream.close()
                     return
+                del frame  # its vectors are the worker's now
         except (OSError, ValueError):  # the process is gone, which the other thread tells
             self._process.kill()
 

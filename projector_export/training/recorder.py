@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ Vectors = Any
 """(N, D) numbers: a NumPy array or a torch tensor on any device and of any real type."""
 
 
+_MOST_NOTES = 100
 _HERE = str(Path(__file__).parent)
 
 
@@ -115,7 +117,7 @@ class EmbeddingRecorder:
             raise OptionError(f"when_busy is {when_busy!r}; expected 'drop' or 'wait'")
         self.run_dir, self.name = directory_of(run_dir), name
         Series(self.run_dir, name, views=views, keep=keep)  # the worker's, checked here
-        self.failed: dict[int, str] = {}
+        self.failed: dict[int | str, str] = {}
         self.dropped: list[int] = []
         self.recorded: list[int] = []
         self.notes: list[str] = []
@@ -177,18 +179,22 @@ class EmbeddingRecorder:
                 raise RecordingError("finish() was called; make a new recorder to go on")
             if not self.is_due(step):
                 return
+            worker = self._start()
+            if worker.has_ended:  # without asking for the vectors
+                raise RecordingError("the recording process has ended")
             array = as_array(vectors() if callable(vectors) else vectors, step)
             self._known.add(step)
-            worker = self._start()
             worker.send(Frame("step", {"step": step}, {"vectors": array}), self._when_busy)
             self._pending.append(step)
             self._tell_of_older(step)
         except Exception as error:
             if self._strict:
                 raise
+            if isinstance(step, int):
+                self._known.discard(step)
             known = isinstance(error, ProjectorExportError)
             why = str(error) if known else f"{type(error).__name__}: {error}"
-            self.failed[step] = why
+            self.failed[step if isinstance(step, int) else repr(step)] = why
             self._warn("failed", f"step {step} was not recorded ({why})")
 
     def finish(self, *, trajectory: Of | None = "classes", timeout_s: float | None = 600) -> None:
@@ -270,9 +276,10 @@ class EmbeddingRecorder:
         if step in self._pending:
             self._pending.remove(step)
         for note in answer.get("notes", ()):
-            if note not in self.notes:
+            if note not in self.notes and len(self.notes) < _MOST_NOTES:
                 self.notes.append(note)
-                self._warn(note, note, say_once=False)
+                # Numbers in a note change from step to step; it is told for the first of them.
+                self._warn(re.sub(r"[0-9]+", "0", note), note, say_once=False)
         if error is None:
             if step is not None:
                 self.recorded.append(step)

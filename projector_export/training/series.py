@@ -140,7 +140,7 @@ class Series:
         except Timeout as error:
             raise OutputError(
                 f"{self.folder} is being written to by another recorder; give each a name of its "
-                "own"
+                "own, or wait until it has finished"
             ) from error
         except (OSError, NotImplementedError) as error:
             raise OutputError(f"{self.folder} cannot be written to ({error})") from error

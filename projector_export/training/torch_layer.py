@@ -102,7 +102,9 @@ def unwrap(model: torch.nn.Module) -> torch.nn.Module:
         model = model.module if isinstance(model, parallel) else model._orig_mod
     names = {type(module).__name__ for module in model.modules()}
     names |= {type(parameter).__name__ for parameter in model.parameters()}
-    if names & {"FullyShardedDataParallel", "DTensor"}:
+    # DeepSpeed ZeRO-3 leaves parameters their type, and marks them.
+    is_spread = any(hasattr(parameter, "ds_id") for parameter in model.parameters())
+    if is_spread or names & {"FullyShardedDataParallel", "DTensor"}:
         raise OptionError(
             "the model's weights are spread over processes, so that rank 0 cannot run it alone; "
             "compute the vectors in all processes and record them: recorder.record(vectors, step)"

@@ -142,8 +142,8 @@ class Work:
         said: dict[str, Any] = {"notes": recorded.result.warnings}
         try:
             self._write_numbers(recorded)
-        except ProjectorExportError as error:  # the step itself is there
-            said["numbers_error"] = str(error)
+        except Exception as error:  # the step itself is there
+            said["numbers_error"] = str(error) or type(error).__name__
         return said
 
     def _write_numbers(self, recorded: RecordedStep) -> None:
@@ -176,7 +176,3 @@ def settings_from(facts: Mapping[str, Any]) -> Settings:
 
 def _view(described: Mapping[str, Any]) -> View:
     return view_from_dict(described["view"], folder=Path(described["folder"]))
-
-
-if __name__ == "__main__":
-    main()

@@ -532,3 +532,13 @@ def test_without_torch_the_extra_is_named(
     with pytest.raises(MissingExtraError, match=r"needs torch.*projector-export\[training\]"):
         read_tensor(path, KEY)
     assert read_tensor(plain, KEY).tolist() == VALUES
+
+
+def test_a_dict_that_holds_itself_many_times_ends(tmp_path: Path) -> None:
+    """A small hostile file costs no time: each mapping is looked into once."""
+    torch = pytest.importorskip("torch")
+    tree: dict[str, object] = {"weight": torch.ones(3, 2)}
+    for number in range(12):
+        tree[f"again{number}"] = tree
+    torch.save(tree, tmp_path / "loop.pt")
+    assert read_tensor(tmp_path / "loop.pt", "weight").tolist() == [[1, 1]] * 3

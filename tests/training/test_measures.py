@@ -309,3 +309,18 @@ def test_the_anomaly_share_counts_all_kinds_but_normal() -> None:
     kinds = ["normal", "global", "normal", "local", "group", "unlike_reference", "normal", "normal"]
     assert anomaly_share(pl.DataFrame({"anomaly_kind": kinds})) == 0.5
     assert anomaly_share(pl.DataFrame({"label": ["a"]})) is None
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_silhouette_of_collapsed_vectors(metric: Metric) -> None:
+    """Points that coincide, within and across labels, count as in scikit-learn."""
+    from sklearn.metrics import silhouette_score
+
+    rng = np.random.default_rng(0)
+    labels = pl.Series([f"l{i % 5}" for i in range(300)])
+    same = np.repeat(rng.standard_normal((1, 7)).astype(np.float32), 300, axis=0)
+    assert label_silhouette(labels, same, metric) == pytest.approx(0, abs=1e-6)
+    partly = rng.standard_normal((300, 7)).astype(np.float32)
+    partly[(np.arange(300) % 5 < 2)] = partly[0]
+    direct = silhouette_score(partly.astype(np.float64), labels.to_list(), metric=metric)
+    assert label_silhouette(labels, partly, metric) == pytest.approx(direct, abs=1e-6)
