@@ -192,7 +192,7 @@ def test_none_readable_is_an_error(tmp_path: Path) -> None:
 def test_views_must_fit_every_step(tmp_path: Path) -> None:
     """A layout from a file is of one state only; two views of a title are refused."""
     views = [View("Mine", "places.csv")]
-    with pytest.raises(OptionError, match="view 'Mine': steps have layouts of their own"):
+    with pytest.raises(OptionError, match="view 'Mine': each step has a layout of its own"):
         attach_vectors(tmp_path / "run", _points(1), 1, views=views)
     with pytest.raises(OptionError, match="two of this title"):
         attach_checkpoints(tmp_path / "run", [], "x", views=[View("a", "pca"), View("a", "pca")])
