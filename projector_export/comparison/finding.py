@@ -9,7 +9,7 @@ from projector_export.limits import CONFIG_NAME
 from projector_export.projector.exports import Export, open_export
 from projector_export.projector.log_dir import safe_name
 from projector_export.training.attach import list_series
-from projector_export.training.step_folders import list_steps
+from projector_export.training.step_folders import dir_name, list_steps
 
 
 def find_export(run: str | Path, name: str | None = None) -> Export:
@@ -34,7 +34,7 @@ def find_export(run: str | Path, name: str | None = None) -> Export:
         name = series[0]
     if name is not None and name in series:
         last = list_steps(run / name)[-1]
-        return open_export(run / name / f"step_{last:08d}", name)
+        return open_export(run / name / dir_name(last), name)
     return open_export(run, name)
 
 

@@ -73,10 +73,6 @@ class EventWriter:
                 "space or check the permissions: the next step is tried again"
             ) from error
 
-    def close(self) -> None:
-        """End the file; a later summary would begin a new one."""
-        self._path = None
-
     def _start(self, start: bytes) -> None:
         """Make a file that starts with these records, or none."""
         self._run_dir.mkdir(parents=True, exist_ok=True)

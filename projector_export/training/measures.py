@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from projector_export.analysis.anomalies import KINDS
+from projector_export.analysis.naming import labels_repeat
 from projector_export.analysis.neighbors import Metric, NeighborGraph
 from projector_export.points import as_text
 
@@ -131,14 +132,11 @@ def _cosine_silhouette(vectors: np.ndarray, codes: np.ndarray) -> float:
 def label_codes(labels: pl.Series) -> np.ndarray | None:
     """Return (N,) int64, equal numbers for equal labels and -1 for none.
 
-    None where labels do not repeat, by the rule of `names_by_labels`: there are 2 to N / 2
-    different ones, blank ones not counted. Nor do they where no two of the points with a label
-    share one.
+    None where labels do not repeat, by the rule of `labels_repeat`, or where no two of the points
+    with a label share one.
     """
     texts = as_text(labels).str.strip_chars()
-    given = texts.filter(texts != "")
-    n_labels = given.n_unique()
-    if not 2 <= n_labels <= len(texts) / 2 or n_labels == len(given):
+    if not labels_repeat(texts) or texts.filter(texts != "").is_unique().all():
         return None
     codes = texts.rank("dense").cast(pl.Int64).to_numpy().copy()
     codes[(texts == "").to_numpy()] = -1

@@ -139,14 +139,6 @@ class TestNames:
         assert taken.read_bytes() == b"other"
         assert _steps(_ours(tmp_path)[1]) == [3]
 
-    def test_after_close_comes_a_new_file(self, tmp_path: Path) -> None:
-        """`close` ends the file."""
-        writer = EventWriter(tmp_path)
-        writer.write(_scalar(1, 0.5))
-        writer.close()
-        writer.write(_scalar(2, 0.5))
-        assert [_steps(path) for path in _ours(tmp_path)] == [[1], [2]]
-
 
 @contextmanager
 def _file_size_limit(n_bytes: int) -> Iterator[None]:
