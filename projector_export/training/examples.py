@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import polars as pl
@@ -122,6 +122,9 @@ def _table(metadata: Any) -> pl.DataFrame:
     if metadata is None:
         return pl.DataFrame()
     if isinstance(metadata, pl.DataFrame):
+        for column in metadata.iter_columns():
+            if column.dtype == pl.Object:  # lists and structs become text
+                _refuse(column)
         return metadata
     if isinstance(metadata, (str, os.PathLike)):
         return read_table(Path(metadata))
@@ -166,11 +169,15 @@ def _column(name: str, values: Any) -> pl.Series:
         listed = [_plain(value) for value in (values.tolist() if _is_array(values) else values)]
         column = pl.Series(name, listed, strict=False)
     if column.dtype.is_nested() or column.dtype == pl.Object:
-        first = next(value for value in column if value is not None)
-        raise DataError(
-            f"{name} has a {type(first).__name__} for an example; expected a text or a number"
-        )
+        _refuse(column)
     return column
+
+
+def _refuse(column: pl.Series) -> NoReturn:
+    first = next((value for value in column if value is not None), None)
+    raise DataError(
+        f"{column.name} has a {type(first).__name__} for an example; expected a text or a number"
+    )
 
 
 def _is_array(values: Any) -> bool:

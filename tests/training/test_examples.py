@@ -153,7 +153,18 @@ def test_a_text_column_beside_labels_is_not_doubled() -> None:
     assert columns.to_dict(as_series=False) == {"label": ["a", "b"], "word": ["x", "y"]}
 
 
-@pytest.mark.parametrize("metadata", [5, [1, 2], np.zeros((2, 2)), {"a": [[1], [2]]}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        5,
+        [1, 2],
+        np.zeros((2, 2)),
+        {"a": [[1], [2]]},
+        pl.DataFrame({"a": pl.Series([{1}, {2}], dtype=pl.Object)}),
+        pl.DataFrame({"a": pl.Series([None, None], dtype=pl.Object)}),
+    ],
+    ids=["number", "list", "array", "lists", "objects", "no objects"],
+)
 def test_metadata_of_another_type_is_refused(metadata: Any) -> None:
     """DataError: a type cannot be used."""
     with pytest.raises(DataError, match="expected"):
