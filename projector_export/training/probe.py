@@ -132,6 +132,8 @@ def _moved(batch: Any, device: torch.device, half: torch.dtype | None) -> Any:
         return batch.to(device, half if batch.is_floating_point() else None)
     if isinstance(batch, Mapping):
         return {key: _moved(value, device, half) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_moved(value, device, half) for value in batch))
     if type(batch) in (list, tuple):
         return type(batch)(_moved(value, device, half) for value in batch)
     return batch.to(device) if hasattr(batch, "to") else batch

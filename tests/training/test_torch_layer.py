@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import weakref
+from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -428,13 +429,15 @@ def on_meta() -> Iterator[nn.Module]:
 
 def test_the_batch_goes_to_the_models_device(on_meta: nn.Module) -> None:
     """All tensors of a batch are moved, however nested; words are not."""
-    batch = {"x": PROBE, "more": [PROBE, ("word", PROBE)]}
+    pair = namedtuple("pair", ["word", "probe"])
+    batch = {"x": PROBE, "more": [PROBE, ("word", PROBE)], "pair": pair("word", PROBE)}
     seen: list[Any] = []
     layer_vectors(on_meta, lambda _, one: seen.append(one) or np.ones((3, 1)), batch)
     [one] = seen
     assert one["x"].device.type == one["more"][0].device.type == "meta"
     assert one["more"][1][0] == "word"
     assert one["more"][1][1].device.type == "meta"
+    assert (one["pair"].word, one["pair"].probe.device.type) == ("word", "meta")
 
 
 def test_the_series_has_the_layers_vectors(tmp_path: Path) -> None:
