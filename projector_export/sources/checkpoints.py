@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[0-9]+")
 # Lightning writes `epoch=3-val_loss=0.25-v1.ckpt`: a measure, and a suffix where names clash.
 _NO_STEP = re.compile(r"(?<==)-?[0-9]*\.[0-9]+(?:e[-+]?[0-9]+)?|(?<=[0-9])-v[0-9]+$")
 _HOW = r"say where the step is with a pattern with one group, such as 'model_(\d+)'"
-_DEEPEST = 8  # dicts in dicts; a hostile file's may hold themselves
+_DEEPEST = 8  # dicts in dicts
 _MOST_NAMED = 20
 
 
@@ -237,16 +237,15 @@ def _reason(error: Exception) -> str:
 
 
 def _leaves(
-    tree: Mapping[Any, Any], start: str = "", seen: set[int] | None = None
+    tree: Mapping[Any, Any], start: str = "", above: tuple[int, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
-    """Each value with its whole key; of a mapping that is there twice, the first place counts."""
-    seen = {id(tree)} if seen is None else seen
+    """Each value with its whole key; what a mapping holds of itself and those above is left out."""
+    above = (*above, id(tree))
     for key, value in tree.items():
         if not isinstance(value, Mapping):
             yield f"{start}{key}", value
-        elif id(value) not in seen and start.count(".") < _DEEPEST:
-            seen.add(id(value))
-            yield from _leaves(value, f"{start}{key}.", seen)
+        elif id(value) not in above and len(above) < _DEEPEST:
+            yield from _leaves(value, f"{start}{key}.", above)
 
 
 def _read_safetensor(path: Path, name: str) -> np.ndarray:

@@ -535,10 +535,19 @@ def test_without_torch_the_extra_is_named(
 
 
 def test_a_dict_that_holds_itself_many_times_ends(tmp_path: Path) -> None:
-    """A small hostile file costs no time: each mapping is looked into once."""
+    """A small hostile file costs no time: no mapping is looked for in itself."""
     torch = pytest.importorskip("torch")
     tree: dict[str, object] = {"weight": torch.ones(3, 2)}
     for number in range(12):
         tree[f"again{number}"] = tree
     torch.save(tree, tmp_path / "loop.pt")
     assert read_tensor(tmp_path / "loop.pt", "weight").tolist() == [[1, 1]] * 3
+
+
+def test_a_dict_under_two_names_has_both(tmp_path: Path) -> None:
+    """As where the averaged weights are still the model's own."""
+    torch = pytest.importorskip("torch")
+    weights = {"weight": torch.tensor(VALUES)}
+    torch.save({"model": weights, "ema": weights}, tmp_path / "shared.pt")
+    for name in ("model.weight", "ema.weight"):
+        assert read_tensor(tmp_path / "shared.pt", name).tolist() == VALUES
