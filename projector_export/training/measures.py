@@ -20,6 +20,8 @@ SILHOUETTE_POINTS = 10_000
 """Silhouettes compare every point with every other: 10,000 x 512 take seconds, 100,000 minutes."""
 _ROUNDING = 2 * float(np.finfo(np.float32).eps)
 _CHUNK_VALUES = 16_000_000
+_COINCIDES = 1e-11
+"""Mean cosine distances below are 0: thousands of float64 products are exact to less."""
 
 
 def label_accuracy(labels: pl.Series, graph: NeighborGraph) -> float | None:
@@ -91,10 +93,6 @@ def label_silhouette(
     sample -= sample.mean(axis=0)
     with config_context(working_memory=128):  # MB, at a time
         return float(silhouette_score(sample, codes[rows], metric=metric))
-
-
-_COINCIDES = 1e-11
-"""Mean cosine distances below are 0: thousands of float64 products are exact to less."""
 
 
 def _cosine_silhouette(vectors: np.ndarray, codes: np.ndarray) -> float:
@@ -187,4 +185,4 @@ def anomaly_share(columns: pl.DataFrame) -> float | None:
     """Return the share, 0 to 1, of points whose `anomaly_kind` is not normal; None without it."""
     if "anomaly_kind" not in columns.columns or not columns.height:
         return None
-    return float((columns["anomaly_kind"] != KINDS[0]).mean())  # type: ignore[arg-type]
+    return float((columns["anomaly_kind"] != KINDS[0]).to_numpy().mean())

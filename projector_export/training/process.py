@@ -76,8 +76,8 @@ class WorkerProcess:
             RecordingError: the process has ended.
         """
         with self._changed:
-            bound = QUEUE if frame.kind == "step" else len(self._waiting) + 1
-            while self._died is None and len(self._steps_waiting()) >= bound:
+            is_step = frame.kind == "step"  # the end waits for no place
+            while is_step and self._died is None and len(self._steps_waiting()) >= QUEUE:
                 if when_busy == "wait":
                     self._changed.wait()
                     continue
@@ -86,18 +86,21 @@ class WorkerProcess:
                 oldest = self._steps_waiting()[0 if self._has_first else 1]
                 self._waiting.remove(oldest)
                 self._dropped.append(int(oldest.facts["step"]))
-            if self._died is not None:
-                raise RecordingError(self._died)
+            self.check()
             self._waiting.append(frame)
             self._changed.notify_all()
 
     def _steps_waiting(self) -> list[Frame]:
         return [frame for frame in self._waiting if frame.kind == "step"]
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more can be sent."""
-        return self._died is not None
+    def check(self) -> None:
+        """Make sure that frames can be sent.
+
+        Raises:
+            RecordingError: the process has ended.
+        """
+        if self._died is not None:
+            raise RecordingError(self._died)
 
     def take_answers(self) -> list[dict[str, Any]]:
         """Return the answers since the last call."""

@@ -180,8 +180,7 @@ class EmbeddingRecorder:
             if not self.is_due(step):
                 return
             worker = self._start()
-            if worker.has_ended:  # without asking for the vectors
-                raise RecordingError("the recording process has ended")
+            worker.check()  # before the vectors are asked for
             array = as_array(vectors() if callable(vectors) else vectors, step)
             self._known.add(step)
             worker.send(Frame("step", {"step": step}, {"vectors": array}), self._when_busy)
