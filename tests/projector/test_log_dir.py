@@ -18,7 +18,13 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from projector_export.errors import DataError, NameTakenError, OptionError, OutputError
 from projector_export.projector import log_dir
 from projector_export.projector.config import Embedding
-from projector_export.projector.log_dir import Staging, check_name, check_output, safe_name
+from projector_export.projector.log_dir import (
+    Staging,
+    check_name,
+    check_output,
+    ensure_event_file,
+    safe_name,
+)
 
 CONFIG = "projector_config.pbtxt"
 
@@ -621,3 +627,10 @@ def test_the_folder_that_a_killed_export_served_from_is_removed_by_the_next(
     _export(tmp_path, "v", "newer", force=True)
     assert not list(tmp_path.glob(".staging-*"))
     assert _shown(tmp_path) == {"v": {b"newer"}}
+
+
+def test_a_place_that_takes_no_event_file_is_told(tmp_path: Path) -> None:
+    """Without one the export would be there and unseen."""
+    (tmp_path / "run").write_bytes(b"a file")
+    with pytest.raises(OutputError, match="cannot take an event file"):
+        ensure_event_file(tmp_path / "run")

@@ -551,3 +551,16 @@ def test_a_dict_under_two_names_has_both(tmp_path: Path) -> None:
     torch.save({"model": weights, "ema": weights}, tmp_path / "shared.pt")
     for name in ("model.weight", "ema.weight"):
         assert read_tensor(tmp_path / "shared.pt", name).tolist() == VALUES
+
+
+def test_dicts_are_looked_through_to_a_limit(tmp_path: Path) -> None:
+    """Eight in each other; deeper ones, which no training writes, could use up the stack."""
+    torch = pytest.importorskip("torch")
+    tree: dict[str, object] = {"weight": torch.tensor(VALUES)}
+    for _ in range(7):
+        tree = {"in": tree}
+    torch.save(tree, tmp_path / "deep.pt")
+    assert read_tensor(tmp_path / "deep.pt", "weight").tolist() == VALUES
+    torch.save({"in": tree}, tmp_path / "deeper.pt")
+    with pytest.raises(DataError, match="no tensor"):
+        read_tensor(tmp_path / "deeper.pt", "weight")

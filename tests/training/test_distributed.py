@@ -123,6 +123,10 @@ def test_shares_may_be_of_any_size(outs: Outs) -> None:
 
 
 MISFITS = """
+class Broken:
+    def __array__(self, *arguments, **options):
+        raise RuntimeError("gone from the device")
+
 out = [
     problem_of(np.zeros((2, 3 + number)), [0, 1]),
     problem_of(np.zeros((2, 3)), [0] if number else [0, 1]),
@@ -133,6 +137,7 @@ out = [
     problem_of(np.zeros((2, 3)), [number, number], n_rows=4),
     problem_of(np.zeros((2, 3)), [number, number + 1], n_rows=2),
     problem_of(np.zeros((1, 1)), [number]),
+    problem_of(Broken() if number else np.zeros((1, 2)), [0]),
 ]
 """
 
@@ -153,13 +158,15 @@ def test_a_misfit_is_told_in_every_process(outs: Outs) -> None:
         "give each example to at least one process",
         "row 2 is beyond the 2 examples; rows count from 0",
         None,
+        both + "(1, 2), process 1: unusable",
     ]
     assert second[0] == first[0]
     assert second[1] == "there are 2 vectors but 1 rows; give one row a vector"
     assert second[2] == "rows are [1.5, 2.5] ...; expected whole numbers from 0"
     assert second[3].startswith("not numbers: ")
     assert second[4] == first[4]
-    assert second[5:] == [None] * 4
+    assert second[5:9] == [None] * 4
+    assert second[9] == "not numbers: gone from the device"
 
 
 ONE_RECORDS = """

@@ -403,6 +403,10 @@ def test_weights_that_are_spread_over_processes_are_refused() -> None:
 
     with pytest.raises(OptionError, match="compute the vectors in all processes"):
         layer_vectors(nn.Sequential(FullyShardedDataParallel()), "0", PROBE)
+    model = nn.Linear(2, 2)
+    model.weight.ds_id = 0  # how DeepSpeed marks what it has spread
+    with pytest.raises(OptionError, match="compute the vectors in all processes"):
+        layer_vectors(model, "", PROBE)
 
 
 def test_floats_follow_a_half_precision_model() -> None:
