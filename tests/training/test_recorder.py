@@ -22,6 +22,8 @@ from conftest import skip_unless_required
 from projector_export import EmbeddingRecorder, Settings, View, open_export
 from projector_export.errors import DataError, OptionError, OutputError, RecordingError
 from projector_export.projector.read_back import PluginReader
+from projector_export.training import worker
+from projector_export.training.frames import Frame
 from projector_export.training.recorder import RecordingWarning
 
 PLAIN = Settings(clusters=None, umap_dims=(), anomalies=False)
@@ -261,10 +263,16 @@ def test_a_dead_worker_is_told_once(make: Callable[..., EmbeddingRecorder], when
     recorder = make(when_busy=when_busy)
     recorder.record(vectors(0), 0)
     _kill_worker(recorder)
+    asked = []
 
     def train() -> None:
         for step in range(1, 8):
-            recorder.record(vectors(step), step)
+
+            def ask(step: int = step) -> np.ndarray:
+                asked.append(step)
+                return vectors(step)
+
+            recorder.record(ask, step)
             time.sleep(0.1)
         recorder.finish()
 
@@ -273,6 +281,8 @@ def test_a_dead_worker_is_told_once(make: Callable[..., EmbeddingRecorder], when
     assert len(told) == 1
     assert recorder.recorded == []
     assert sorted(recorder.failed) == list(range(8)), "each step is accounted for"
+    assert "ended with code -9" in recorder.failed[7]
+    assert asked in ([], [1]), "vectors that nobody takes are not computed"
 
 
 def test_nothing_recorded_writes_nothing(
@@ -622,6 +632,21 @@ def test_a_note_with_numbers_is_told_once(make: Callable[..., EmbeddingRecorder]
         recorder.finish(trajectory=None)
     assert len(told) == 1
     assert recorder.recorded == [0, 1, 2]
+
+
+def test_numbers_that_fail_do_not_take_the_step_with_them(
+    tmp_path: Path, make: Callable[..., EmbeddingRecorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with the numbers, the step is there, and what went wrong is told."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(worker, "write_numbers", fail)
+    with worker.Work(make(numbers=True)._opening()) as work:
+        said = work.do(Frame("step", {"step": 3}, {"vectors": vectors(3)}))
+    assert said["numbers_error"] == "ZeroDivisionError"
+    assert len(list(tmp_path.rglob("step_00000003"))) == 1
 
 
 def test_no_thread_is_no_reason_to_stop(
